@@ -1,0 +1,120 @@
+"""Every check of the project, one after the other, ending in a line `N passed, N failed`.
+
+Notebooks clean, export in sync, every notebook run, docs processed, and the command line on real data: the C4 sample in
+`../shared` where that folder is, the corpus that Python carries elsewhere."""
+import ast, json, os, re, shutil, subprocess, sys, tempfile, time
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+os.chdir(root)
+bin_dir, shared = Path(sys.executable).parent, root.parent/'shared'
+env = dict(os.environ, PATH=f"{bin_dir}{os.pathsep}{os.environ['PATH']}", OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', MPLBACKEND='agg')
+results = []
+
+def check(name, f):
+    "Run `f`; it passes unless it raises. Prints the name, the outcome and the seconds."
+    start = time.time()
+    try: f(); ok, why = True, ''
+    except Exception as e: ok, why = False, f'{type(e).__name__}: {e}'
+    results.append(ok)
+    print(f"{'ok    ' if ok else 'FAILED'} {name}  ({time.time()-start:.0f} s){chr(10)+why if why else ''}", flush=True)
+
+def sh(*cmd, cwd=root, env=env, ok=0):
+    r = subprocess.run([str(c) for c in cmd], cwd=cwd, env=env, capture_output=True, text=True)
+    if r.returncode!=ok: raise RuntimeError(f"{' '.join(map(str,cmd))}: exit code {r.returncode}, not {ok}\n{r.stdout[-3000:]}\n{r.stderr[-3000:]}")
+    return r
+
+# ---- notebooks
+
+def notebooks(): return sorted(p for p in (root/'nbs').glob('*.ipynb'))
+
+def copy_of_tree(d):
+    "The tracked files in a folder of their own, so that checks cannot change the checkout."
+    dst = Path(d)/'tree'
+    files = sh('git','ls-files','-z').stdout.split('\0')
+    for f in filter(None, files):
+        (dst/f).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root/f, dst/f, follow_symlinks=False)
+    sh('git','init','-q',cwd=dst); sh('git','add','-A',cwd=dst)
+    sh('git','-c','user.name=t','-c','user.email=t@t','commit','-qm','t',cwd=dst)
+    return dst
+
+def in_sync():
+    with tempfile.TemporaryDirectory() as d:
+        t = copy_of_tree(d)
+        sh('nbdev_export', cwd=t); sh('nbdev_clean', cwd=t)
+        changed = sh('git','status','--porcelain',cwd=t).stdout
+        if changed: raise AssertionError(f'nbdev_export and nbdev_clean change\n{changed}')
+
+def outputs_stored():
+    for p in notebooks():
+        cells = [c for c in json.loads(p.read_text())['cells'] if c['cell_type']=='code']
+        bad = [c for c in cells if any(o['output_type']=='error' for o in c['outputs'])]
+        if bad: raise AssertionError(f'{p.name} stores an error')
+        if re.search(r'(/root/|/home/|/Users/|/tmp/)\w', p.read_text()): raise AssertionError(f'{p.name} holds an absolute path')
+
+def one_notebook(p): return lambda: sh('nbdev_test','--path',p,'--n_workers','1','--do_print')
+
+def docs():
+    with tempfile.TemporaryDirectory() as d:
+        t = copy_of_tree(d); q = Path(d)/'bin'/'quarto'
+        q.parent.mkdir(); q.write_text('#!/bin/sh\nexit 0\n'); q.chmod(0o755)
+        sh('nbdev_proc_nbs', cwd=t, env=dict(env, PATH=f"{q.parent}{os.pathsep}{env['PATH']}"))
+        made = list((t/'_proc').glob('*.ipynb'))
+        if len(made) < len(notebooks()): raise AssertionError(f'{len(made)} processed pages for {len(notebooks())} notebooks')
+        pages = {p.name for p in made} | {p.name for p in (t/'_proc').glob('*.qmd')}
+        for p in made:
+            for link in re.findall(r'\]\(([\w./-]+\.(?:ipynb|qmd))', p.read_text()):
+                if Path(link).name not in pages: raise AssertionError(f'{p.name} links to {link}, which is no page')
+
+# ---- command line
+
+REFERENCE = '''--dtype bfloat16 --lr 0.0001 --scheduler cosine_restart --min_lr_ratio 0.1 --weight_decay 0.1 --loro_refresh all --loro_scope all --loro_init xavier
+  --loro_type loro --loro_lr_scaler -1 --save_ckpt True --seed 43'''
+LOST = '--optimizer adamw_lost --lost_sparsity 0.01 --lost_sparse_svd_rank 256 --lost_gamma 0.25 --cola_silu False --cola_init False --lost_sparse_method'
+VARIANTS = dict(cola='--optimizer adamw_cola --cola_silu True --cola_init True', lost_random=f'{LOST} random', lost_svd=f'{LOST} svd', lost_gradient=f'{LOST} gradient',
+                loro='--optimizer loro_adamw --loro_type loro --loro_freq 5')
+SMALL = '''--model_config configs/llama_9m.json --batch_size 8 --total_batch_size 16 --num_training_steps 20 --save_every 10 --eval_every 10 --warmup_steps 4 --lr_adjust_steps -4
+  --cosine_restart_freq 5 --loro_refresh_freq 5 --loro_freq 5 --loro_attn_rank 32 --loro_mlp_rank 32 --eval_tokens 20000'''
+if shared.is_dir():
+    DATA = ['--c4_local','True','--train_data_path',f'{shared}/data/c4/en/c4-train.*.json.gz','--val_data_path',f'{shared}/data/c4/en/c4-validation.*.json.gz','--tokenizer',f'{shared}/data/t5-base']
+else: DATA = '--c4_local True --train_data_path embedded --val_data_path embedded --tokenizer bytes'.split()
+TORCHRUN = [sys.executable,'-m','torch.distributed.run','--standalone','--nproc_per_node']
+
+def command(variant, data, start, extra=(), small=SMALL):
+    def f():
+        with tempfile.TemporaryDirectory() as d:
+            r = sh(*start, 'run_c4.py', *small.split(), *REFERENCE.split(), *VARIANTS[variant].split(), *data, '--save_dir', f'{d}/run', *extra)
+            rows = [json.loads(l) for l in open(f'{d}/run/metrics.jsonl')]
+            steps = [o['step'] for o in rows if o['kind']=='train']; evals = [o['step'] for o in rows if o['kind']=='eval']
+            if (steps,evals)!=(list(range(1,21)),[10,20]): raise AssertionError(f'train rows {steps}, eval rows {evals}')
+            if not rows[-1]['loss'] < rows[0]['loss']: raise AssertionError(f"validation loss {rows[-1]['loss']} is not below the first training loss {rows[0]['loss']}")
+            names = sorted(p.name for p in Path(f'{d}/run').iterdir())
+            if names!=['args.json','metrics.jsonl','model_10','model_20','summary.json']: raise AssertionError(f'the run left {names}')
+            if 'method:' not in r.stderr: raise AssertionError('no start-up log')
+    return f
+
+def hub(variant):
+    start = [sys.executable,'.ci/loopback_hub.py','--data',shared/'data/c4/en','--tokenizer',shared/'data/t5-base','--',*TORCHRUN,'1']
+    return command(variant, ['--c4_local','False'], start)
+
+def refuses():
+    r = sh(sys.executable,'run_c4.py','--model_config','llama_9m','--batch_size','2','--optimizer','adamv', ok=2)
+    if r.stderr.count('\n')!=1 or '--optimizer' not in r.stderr: raise AssertionError(r.stderr)
+    r = sh(*TORCHRUN,'2','run_c4.py','--model_config','llama_9m','--batch_size','2','--optimizer','adamv', ok=1)
+    if r.stderr.count('run_c4.py: ')!=1: raise AssertionError(r.stderr)
+
+if __name__=='__main__':
+    check('export in sync, notebooks clean', in_sync)
+    check('no stored errors or absolute paths', outputs_stored)
+    for p in notebooks(): check(p.name, one_notebook(p))
+    check('docs processed, links lead somewhere', docs)
+    check('bad input: one line, exit code 2', refuses)
+    check('help', lambda: sh(sys.executable,'run_c4.py','--help'))
+    for v in VARIANTS: check(f'train {v}', command(v, DATA, [sys.executable] if v=='lost_svd' else [*TORCHRUN,'1']))
+    check('train loro, 2 processes', command('loro', DATA, [*TORCHRUN,'2'], ['--batch_size','4']))
+    if shared.is_dir():
+        for v in ('cola','lost_random','loro'): check(f'train {v} through a loopback hub', hub(v))
+    failed = results.count(False)
+    print(f'{len(results)-failed} passed, {failed} failed')
+    sys.exit(bool(failed))

@@ -1,0 +1,34 @@
+# The two commands: `make demo` and `make test`. Each makes its environment first, from the pinned versions of constraints.txt.
+SHELL  := /bin/bash
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo test slow docs-check nbs clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
+
+$(STAMP): setup.py settings.ini constraints.txt
+	@echo "making the environment in $(VENV) (packages are downloaded once)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e '.[dev]' -c constraints.txt
+	@touch $(STAMP)
+
+env: $(STAMP) ## make the environment only
+
+demo: $(STAMP) ## compare the methods on a corpus that Python carries, about 4 minutes on two cores
+	$(BIN)/python run_c4.py --demo
+
+test: $(STAMP) ## everything that CI runs
+	$(BIN)/python .ci/check.py
+
+slow: $(STAMP) ## the notebooks' long cells too
+	$(BIN)/nbdev_test --flags slow --n_workers 1 --timing
+
+nbs: $(STAMP) ## execute the notebooks in place, in order, and clean them
+	cd nbs && for n in *.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 --log-level=WARN $$n || exit 1; done
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+
+clean: ## remove what the targets made
+	rm -rf _docs _proc build dist *.egg-info $(VENV)
