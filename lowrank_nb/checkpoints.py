@@ -70,6 +70,7 @@ def register():
     "Make Transformers' Auto classes know `model_type` 'lowrank'."
     AutoConfig.register('lowrank', LowRankConfig, exist_ok=True)
     AutoModelForCausalLM.register(LowRankConfig, LowRankForCausalLM, exist_ok=True)
+    if __name__=='__main__': return   # in this notebook: Transformers copies classes from files only
     LowRankConfig.register_for_auto_class()
     LowRankForCausalLM.register_for_auto_class('AutoModelForCausalLM')
 

@@ -8,7 +8,7 @@ __all__ = ['log', 'EMBEDDED', 'ENDINGS', 'BLOCK', 'texts_of', 'embedded_texts', 
            'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
-import ast, glob, gzip, hashlib, inspect, json, logging, os, random, sysconfig, urllib.error, urllib.request, zlib
+import ast, glob, gzip, hashlib, inspect, json, logging, os, random, sysconfig, urllib.error, urllib.request, warnings, zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 from .lowrank import InputError
 
 log = logging.getLogger('lowrank_nb')
+for m in ("'set_vital' is deprecated", 'This DataLoader will create'): warnings.filterwarnings('ignore', m)   # torchdata, at every loader
 
 # %% ../nbs/07_data.ipynb #1f24b7aa
 EMBEDDED = 'embedded:' # stands before a shard of the corpus that Python carries

@@ -115,7 +115,7 @@ def fit(self:Trainer):
         loss,tokens = self.gradients(batches)
         self.check(loss)
         if self.clip: nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        lr = self.optimizer.param_groups[0]['lr']
+        lr = float(self.optimizer.param_groups[0]['lr'])      # a tensor in some optimizers
         self.optimizer.step(); self.scheduler.step(); self.optimizer.zero_grad(set_to_none=True)
         self.step += 1; self.tokens_seen += tokens
         self.log(dict(kind='train', step=self.step, loss=loss, lr=lr, tokens_seen=self.tokens_seen,
