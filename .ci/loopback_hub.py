@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         if type(self).fault and type(self).fault(self): return
         path = unquote(urlsplit(self.path).path).strip('/')
         for r in self.repos:
-            if path.startswith(f'api/{r.kind}/{r.name}'): return self.api(r, path.removeprefix(f'api/{r.kind}/{r.name}').strip('/'))
+            if f'{path}/'.startswith(f'api/{r.kind}/{r.name}/'): return self.api(r, path.removeprefix(f'api/{r.kind}/{r.name}').strip('/'))
             web = ('' if r.kind=='models' else r.kind+'/')+r.name+'/resolve/'
             if path.startswith(web): return self.file(r, path.removeprefix(web).partition('/')[2])
         self.send(dict(error='not found'), 404, X_Error_Code='RepoNotFound')

@@ -34,15 +34,16 @@ def evaluate(
     device:torch.device|None=None,      # None: where the model is
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte: of all processes together
-    "Evaluate in eval mode, totals in float64; the model's mode is restored. Every process must call it."
+    "Evaluate in eval mode, totals in float64; the model's mode is restored, also when a batch fails. Every process must call it."
     device = device or next(model.parameters()).device
     was, totals = model.training, torch.zeros(3, dtype=torch.float64)      # nats, tokens, bytes
     model.eval()
-    for b in batches:
-        x = {k: b[k].to(device) for k in ('input_ids','labels')}
-        with (autocast or nullcontext)(): s,n = nats(model, x)
-        totals += torch.tensor([s.item(), n.item(), b['n_bytes']], dtype=torch.float64)
-    model.train(was)
+    try:
+        for b in batches:
+            x = {k: b[k].to(device) for k in ('input_ids','labels')}
+            with (autocast or nullcontext)(): s,n = nats(model, x)
+            totals += torch.tensor([s.item(), n.item(), b['n_bytes']], dtype=torch.float64)
+    finally: model.train(was)
     if dist.is_initialized() and dist.get_world_size()>1: totals = _sum_over_processes(totals, device)
     s,n,b = totals.tolist()
     return dict(loss=s/n, ppl=math.exp(min(s/n, 700)), tokens=int(n), bytes=int(b), bits_per_byte=s/math.log(2)/b)

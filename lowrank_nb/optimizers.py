@@ -10,15 +10,14 @@ __all__ = ['log', 'REFRESH', 'OPTIMIZERS', 'param_groups', 'parts', 'refresh_mom
 import logging, math
 from collections import ChainMap
 from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-
 from .factorize import layer_part
 from .loro import exact_update
 from .lowrank import InputError, LowRankLinear, pick
 
+# %% ../nbs/05_optimizers.ipynb #64351f9a
 log = logging.getLogger('lowrank_nb')
 
 # %% ../nbs/05_optimizers.ipynb #f820ba33
