@@ -95,9 +95,9 @@ class LoSTLinear(LowRankLinear):
         self.register_buffer('columns', torch.arange(n_columns, device=device))
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        low = F.linear(self.act(F.linear(x, self.A)), self.B)
-        y = self.gamma*low + (1-self.gamma)*F.linear(x[..., self.columns], self.S)
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        h = self.gamma*self.act(F.linear(x, self.A))
+        c = (1-self.gamma)*x.index_select(-1, self.columns)
+        return F.linear(torch.cat([h, c.to(h.dtype)], -1), torch.cat([self.B, self.S], 1), self.bias)
 
     def extra_repr(self)->str: return f'{super().extra_repr()}, columns={self.S.shape[1]}, gamma={self.gamma:g}'
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from tqdm.auto import tqdm
 
 from .checkpoints import load_checkpoint, load_weights, rng_state, save_checkpoint, set_rng_state
-from .evaluate import evaluate, nats
+from .evaluate import LMLoss, evaluate
 from .lowrank import InputError
 from .optimizers import refresh_moments
 
@@ -96,8 +96,10 @@ class Trainer:
     tokens_seen:int=0               # real (not padding) tokens read, on all processes
 
     def __post_init__(self):
-        self.net = torch.compile(self.model) if self.compile else self.model
-        if self.where.world>1: self.net = DDP(self.net, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
+        self.loss = LMLoss(self.model)
+        if self.compile: self.loss = torch.compile(self.loss)
+        self.net = self.loss
+        if self.where.world>1: self.net = DDP(self.loss, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
         self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
         self.row = {}
 
@@ -150,7 +152,7 @@ def gradients(
         b = {k: b[k].to(self.where.device, non_blocking=True) for k in ('input_ids','labels')}
         last = i==len(batches)-1               # gradients travel between processes once, with the last micro-batch
         with contextlib.nullcontext() if last or w==1 else self.net.no_sync():
-            with self.autocast(): s,_ = nats(self.net, b)
+            with self.autocast(): s,_ = self.net(**b)
             (s*(w/max(n,1))).backward()
         total = total + s.detach()
     return self.where.sum(float(total))[0]/max(n,1), int(real)
@@ -228,7 +230,7 @@ class Evaluate(Callback):
 
     def run(self, t):
         self.done = t.step
-        t.log(dict(kind='eval', step=t.step, **evaluate(t.net, self.batches, t.where.device, t.autocast)))
+        t.log(dict(kind='eval', step=t.step, **evaluate(t.loss, self.batches, t.where.device, t.autocast)))
 
     def after_update(self, t):
         if t.step%self.every==0: self.run(t)
