@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'EMBEDDED', 'RETRIES', 'WAIT', 'ENDINGS', 'BLOCK', 'DataError', 'texts_of', 'embedded_texts', 'endpoint',
-           'ask_hub', 'TextSource', 'load_tokenizer', 'encode', 'rows_of', 'Rows', 'TrainStream', 'EvalRows',
-           'eval_rows', 'eval_batches']
+           'ask_hub', 'TextSource', 'load_tokenizer', 'encode', 'rows_of', 'Rows', 'TrainStream', 'prepare',
+           'TokenSource', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
 import argparse, ast, glob, gzip, hashlib, inspect, json, logging, os, random, re, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
@@ -189,11 +189,14 @@ def _check_shard(f:str, flag:str):
 # %% ../nbs/07_data.ipynb #aadd6c17
 @patch(cls_method=True)
 def local(cls:TextSource,
-    paths:str|list,       # globs: a list, or separated by commas; a file that two of them match is read once
+    paths:str|list,       # globs: a list, or separated by commas; a file that two of them match is read once. Or the folder of a token cache
     split:str='train',    # decides which flag the messages name
 )->TextSource:
     "Local files, each checked by its first record. `InputError` names the flag and the file."
     flag = '--train_data_path' if split=='train' else '--val_data_path'
+    if isinstance(paths, (str,Path)) and os.path.isfile(os.path.join(paths, 'cache.json')):
+        if split!='train': raise InputError(f'{flag} {paths}: a token cache holds no text to score; pass text files')
+        return TokenSource.open(paths, split)
     globs = (paths or '').split(',') if isinstance(paths, (str,type(None))) else [str(p) for p in paths]
     files = list(dict.fromkeys(f for g in globs for f in _matches(g)))
     if not files: raise InputError(f'{flag} {paths}: matches no file; pass a glob such as "c4/en/c4-{split}.*.json.gz"')
@@ -469,6 +472,155 @@ def load_state_dict(self:TrainStream,
     self.epoch,self.batches = d['epoch'],d['batches']
     self._open()
     if d['loader'] is not None: self.loader.load_state_dict(d['loader']); self.it = iter(self.loader)
+
+# %% ../nbs/07_data.ipynb #697e35e2
+def _fingerprint(tok)->str: # of what decides the ids
+    be = getattr(tok, '_tokenizer', None)
+    d = {k:v for k,v in json.loads(be.to_str()).items() if k not in ('truncation','padding')} if be else [type(tok).__name__, sorted(tok.get_vocab().items())]
+    return hashlib.sha256(json.dumps([d,tok.eos_token_id], sort_keys=True).encode()).hexdigest()
+
+def _plan(source:TextSource, tok, max_length:int|None)->dict: # what cache.json says
+    size = lambda f: os.path.getsize(f) if os.path.isfile(f) else None   # a hub address names its revision instead
+    where = lambda f: os.path.abspath(f) if os.path.isfile(f) else f
+    return dict(version=1, tokenizer=dict(name='bytes' if isinstance(tok, ByT5Tokenizer) else str(tok.name_or_path), hash=_fingerprint(tok)), dtype='uint16' if len(tok)<=2**16 else 'uint32',
+                max_length=max_length, shards=[dict(file=where(f), size=size(f)) for f in source.files])
+
+def _write(path:Path, data:bytes):
+    tmp = path.with_name(path.name+'.tmp')
+    with tmp.open('wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
+    tmp.replace(path)
+
+# %% ../nbs/07_data.ipynb #ccca5161
+def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str)->int: # tokens
+    "Tokenize one shard into `stem`.ids and `stem`.ends.npy; `stem`.json, written last, says that it is finished."
+    ends, n, docs = [], 0, texts_of(file)
+    tmp = stem.with_suffix('.ids.tmp')
+    with tmp.open('wb') as f:
+        while texts := list(islice(docs, BLOCK)):
+            ids = encode(tok, texts, max_length)
+            ends.append(n+np.cumsum([len(i) for i in ids])); n = int(ends[-1][-1])
+            f.write(np.concatenate(ids).astype(dtype).tobytes())
+        f.flush(); os.fsync(f.fileno())
+    ends = np.concatenate([*ends, np.zeros(0, np.int64)]).astype(np.int64)
+    with (e := stem.with_suffix('.ends.tmp')).open('wb') as f: np.save(f, ends, allow_pickle=False); f.flush(); os.fsync(f.fileno())
+    e.replace(stem.with_suffix('.ends.npy')); tmp.replace(stem.with_suffix('.ids'))
+    _write(stem.with_suffix('.json'), json.dumps(dict(docs=len(ends), tokens=n)).encode())
+    return n
+
+# %% ../nbs/07_data.ipynb #29d30051
+def _differs(old:dict, new:dict)->str: # the first thing in which a cache differs from what is asked for, or ''
+    for k in ('version','max_length'):
+        if old[k]!=new[k]: return f'{k} {old[k]}, not {new[k]}'
+    if old['tokenizer']['hash']!=new['tokenizer']['hash']: return f"the tokenizer {old['tokenizer']['name']}, not {new['tokenizer']['name']}"
+    if len(old['shards'])!=len(new['shards']): return f"{len(old['shards'])} files, not {len(new['shards'])}"
+    for a,b in zip(old['shards'], new['shards']):
+        if a!=b: return f"{a['file']} of {a['size']} bytes, not {b['file']} of {b['size']}"
+    return ''
+
+def _begin(out:Path, plan:dict):
+    "Make the cache's folder, or find it begun in the same way."
+    p = out/'cache.json'
+    if p.is_file():
+        d = _differs(json.loads(p.read_text()), plan)
+        if d: raise InputError(f'{out}: a cache of other data ({d}); name a new folder')
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())): raise InputError(f'{out}: exists and is no token cache; name a new folder')
+    out.mkdir(parents=True, exist_ok=True)
+    _write(p, json.dumps(plan, indent=1).encode())
+
+# %% ../nbs/07_data.ipynb #f9b2a589
+def prepare(
+    source:TextSource,
+    tokenizer:PreTrainedTokenizerBase,
+    out:str|Path,             # a new folder, or one that was begun with the same source and tokenizer
+    max_length:int|None=None, # cut documents here: a smaller cache, for padded rows of at most this length; None: serves any
+    workers:int=0,            # processes, a shard at a time each
+    progress:bool=True,       # show a bar of shards on stderr
+)->'TokenSource':
+    "Tokenize each shard once, those that are not finished yet. `InputError` if `out` holds something else."
+    out, plan = Path(out), _plan(source, tokenizer, max_length)
+    _begin(out, plan)
+    stems = {out/f'{i:05d}': f for i,f in enumerate(source.files)}
+    left = {s:f for s,f in stems.items() if not s.with_suffix('.json').is_file()}
+    work = partial(_prepare_shard, tok=tokenizer, max_length=max_length, dtype=plan['dtype'])
+    with tqdm(total=len(stems), initial=len(stems)-len(left), unit='shard', disable=not progress) as bar:
+        def each(counts, total=0):
+            for n in counts: total += n; bar.set_postfix_str(f'{total:,} tokens', refresh=False); bar.update()
+        if not workers: each(work(f, s) for s,f in left.items())
+        else:
+            with ProcessPoolExecutor(workers) as pool: each(pool.map(work, left.values(), left.keys()))
+    return TokenSource.open(out, source.split)
+
+# %% ../nbs/07_data.ipynb #0f3c40a8
+@dataclass
+class TokenSource(TextSource):
+    "A folder that `prepare` made. Open one with `open`, or give its path where text files are expected."
+    plan:dict=field(default_factory=dict) # its cache.json
+
+    @classmethod
+    def open(cls,
+        folder:str|Path,
+        split:str='train',
+    )->'TokenSource':
+        "`InputError` where the cache is unfinished or damaged, or its text files have changed."
+        out = Path(folder); plan = json.loads((out/'cache.json').read_text())
+        stems = [out/f'{i:05d}' for i in range(len(plan['shards']))]
+        done = sum(s.with_suffix('.json').is_file() for s in stems)
+        if done<len(stems): raise InputError(f'{out}: {done} of {len(stems)} shards are finished; run lowrank_prepare again')
+        for s,f in zip(stems, plan['shards']):
+            want = json.loads(s.with_suffix('.json').read_text())['tokens']*np.dtype(plan['dtype']).itemsize
+            ids = s.with_suffix('.ids')
+            if not ids.is_file() or ids.stat().st_size!=want: raise InputError(f"{ids}: is damaged; remove {s.with_suffix('.json')} and run lowrank_prepare again")
+            if f['size'] is not None and os.path.isfile(f['file']) and os.path.getsize(f['file'])!=f['size']: raise InputError(f"{out}: {f['file']} has changed since; prepare a new cache")
+        return cls([str(s) for s in stems], split, plan)
+
+# %% ../nbs/07_data.ipynb #a8ae7637
+@patch
+def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
+    "The documents of one shard, int32 ids."
+    s = Path(file); ends = np.load(s.with_suffix('.ends.npy'), allow_pickle=False)
+    if not len(ends): return
+    ids, a = np.memmap(s.with_suffix('.ids'), np.dtype(self.plan['dtype']), 'r'), 0
+    for b in ends.tolist(): yield ids[a:b].view(np.ndarray).astype(np.int32); a = b
+
+@patch
+def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool):
+    "`InputError` for another tokenizer, or longer rows than were kept."
+    where, t, most = Path(self.files[0]).parent, self.plan['tokenizer'], self.plan['max_length']
+    if t['hash']!=_fingerprint(tok): raise InputError(f"--train_data_path {where}: made with the tokenizer {t['name']}, this run's is another; pass --tokenizer {t['name']}")
+    if most is not None and packing: raise InputError(f'--train_data_path {where}: documents were cut at {most}, and --packing needs whole ones; prepare without --max_length')
+    if most is not None and max_length>most: raise InputError(f'--max_length {max_length}: documents of {where} were cut at {most}')
+
+# %% ../nbs/07_data.ipynb #9951436a
+class _OneLine(argparse.ArgumentParser):
+    def error(self, message:str): raise InputError(message.removeprefix('argument '))
+
+def _arguments(argv:list[str]|None):
+    p = _OneLine('lowrank_prepare', description='Tokenize text files once, for many runs: pass OUT as --train_data_path then.', allow_abbrev=False)
+    p.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
+    p.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
+    p.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes' (t5-base)")
+    p.add_argument('--max_length', type=int, metavar='N', help='cut documents here: a smaller cache, for padded rows of at most N tokens (whole documents)')
+    p.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each (0)')
+    a = p.parse_args(argv)
+    for k,least in (('max_length',2),('workers',0)):
+        if (v := getattr(a,k)) is not None and v<least: raise InputError(f'--{k} {v}: must be {least} or more')
+    return a
+
+def main(
+    argv:list[str]|None=None, # None: sys.argv
+)->int:                       # exit code: 2 for a mistake of the caller, 130 interrupted
+    "The command `lowrank_prepare`."
+    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+    try:
+        a = _arguments(argv)
+        kinds = dict(embedded=TextSource.docstrings, hub=TextSource.hub)
+        source = kinds[a.train_data_path]() if a.train_data_path in kinds else TextSource.local(a.train_data_path)
+        done = prepare(source, load_tokenizer(a.tokenizer), a.out, a.max_length, a.workers)
+    except InputError as e: sys.stderr.write(f'lowrank_prepare: {e}\n'); return 2
+    except KeyboardInterrupt: sys.stderr.write('lowrank_prepare: interrupted; the same command goes on from here\n'); return 130
+    sys.stderr.write(f'{a.out}: {len(done.files)} shards; train with --train_data_path {a.out} --tokenizer {a.tokenizer}\n')
+    return 0
 
 # %% ../nbs/07_data.ipynb #be077e0e
 @dataclass
