@@ -29,7 +29,8 @@ PLAIN_HEAD = 'llama','mistral','qwen2','qwen3','gpt2' # model types whose logits
 
 def head_of(model:nn.Module)->nn.Linear|None:
     "The output layer, if the logits are what it makes of the last hidden state."
-    head = model.get_output_embeddings() if hasattr(F, 'linear_cross_entropy') and model.config.model_type in PLAIN_HEAD else None
+    known = getattr(getattr(model, 'config', None), 'model_type', None) in PLAIN_HEAD and hasattr(F, 'linear_cross_entropy')
+    head = model.get_output_embeddings() if known else None
     return head if type(head) is nn.Linear else None
 
 class _LowNats(torch.autograd.Function):
