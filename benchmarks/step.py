@@ -36,7 +36,7 @@ if __name__=='__main__':
             torch.set_num_threads(t)
             steps = {k: make(name, k) for k in a.kinds}
             if 'dense' in a.kinds and t==max(a.threads) and name!='llama_350m': steps |= {f'{k}, Transformers\' loss': make(name, k, True) for k in ('dense','lowrank') if k in a.kinds}
-            s = interleave(steps, a.repeats if name=='llama_9m' else max(3, a.repeats//3)); sec = {k: median(v) for k,v in s.items()}
+            s = interleave(steps, a.repeats if name=='llama_9m' else max(3, a.repeats//2)); sec = {k: median(v) for k,v in s.items()}
             for k in a.kinds:
                 if k=='dense': continue
                 v,lo,hi = ratio(s['dense'], s[k]); rows.append(row(f'{name}, {t} threads: {k} step, times faster than dense', v, goals.get(name), low=lo, high=hi, seconds=sec, ideal=steps['dense'].flops/steps[k].flops))
