@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test slow docs-check nbs clean
+.PHONY: help env demo test slow bench nbs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
@@ -25,6 +25,10 @@ test: $(STAMP) ## everything that CI runs
 
 slow: $(STAMP) ## the notebooks' long cells too
 	$(BIN)/nbdev_test --flags slow --n_workers 1 --timing
+
+bench: $(STAMP) ## the CPU benchmarks, about 20 minutes on a quiet machine (benchmarks/feed.py and gpu.py need arguments of their own)
+	for b in exact lazy layers head step parts startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	$(BIN)/python benchmarks/step.py --threads 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
 
 nbs: $(STAMP) ## execute the notebooks in place, in order, and clean them
 	cd nbs && for n in *.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 --log-level=WARN $$n || exit 1; done

@@ -21,7 +21,7 @@ def make(name:str, kind:str, own_loss:bool=False, compile:bool=False):
         if own_loss: model(input_ids=x, labels=x, use_cache=False).loss.backward()
         else: s,n = loss(x, x); (s/n).backward()
         opt.step()
-    step.flops = cost_report(model, 256)[-1]['flops']
+    step.flops, step.model, step.opt = cost_report(model, 256)[-1]['flops'], model, opt
     return step
 
 def peak(name:str, kind:str, own_loss:bool)->float: # MiB, in a process of its own

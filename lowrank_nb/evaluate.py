@@ -36,22 +36,25 @@ def head_of(model:nn.Module)->nn.Linear|None:
 class _LowNats(torch.autograd.Function):
     "Nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`, softmax and sums in float32, gradients made on the way."
     @staticmethod
-    def forward(ctx, x, W, b, y, chunk):
+    def forward(ctx, x, W, b, y, chunk, grads=True): # grads: whether a backward pass can follow
         w, total = W.to(x.dtype), x.new_zeros((), dtype=torch.float32)
-        dx, dW, db = torch.empty_like(x), torch.zeros_like(W), None if b is None else torch.zeros_like(b)
+        wide = lambda t: None if t is None or not grads else torch.zeros_like(t, dtype=torch.promote_types(t.dtype, torch.float32))
+        dx, dW, db = torch.empty_like(x), wide(W), wide(b)
         for xc,yc,dc in zip(x.split(chunk), y.split(chunk), dx.split(chunk)):
             p = (xc@w.T).float()
             if b is not None: p += b
             lse, at, real = p.logsumexp(1, keepdim=True), yc.clamp(min=0)[:,None], (yc!=-100)[:,None]
             total += ((lse-p.gather(1, at))*real).sum()
+            if not grads: continue
             p.sub_(lse).exp_().scatter_add_(1, at, -torch.ones_like(lse)).mul_(real)            # d nats / d logits
             g = p.to(x.dtype); torch.mm(g, w, out=dc); dW += g.T@xc
             if b is not None: db += p.sum(0)
-        ctx.save_for_backward(dx, dW, db)
+        if grads: ctx.save_for_backward(dx, dW.to(W.dtype), None if b is None else db.to(b.dtype))
         return total
 
     @staticmethod
-    def backward(ctx, g): return *(None if d is None else d*g.to(d.dtype) for d in ctx.saved_tensors), None, None
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g): return *(None if d is None else d*g for d in ctx.saved_tensors), None, None, None
 
 # %% ../nbs/08_evaluate.ipynb #3b697f63
 def nats_of_hidden(
@@ -64,9 +67,9 @@ def nats_of_hidden(
     y, cpu = labels[:,1:], h.device.type=='cpu'
     x, n = h[:,:-1], (y!=-100).sum()
     x, y = (x[y!=-100], y[y!=-100]) if cpu else (x.flatten(0,1), y.flatten())     # on a GPU, picking rows would wait for their number
-    if not len(y): return (h.sum()*0).float(), n
+    if not len(y): return sum(0*p.sum() for p in (h, *head.parameters())).float(), n      # zeros for every parameter: DistributedDataParallel waits for all of them
     low = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else head.weight.dtype
-    if low in (torch.bfloat16,torch.float16): return _LowNats.apply(x.to(low), head.weight, head.bias, y, chunk if cpu else 8*chunk), n
+    if low in (torch.bfloat16,torch.float16): return _LowNats.apply(x.to(low), head.weight, head.bias, y, chunk if cpu else 8*chunk, torch.is_grad_enabled()), n
     opt = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None, acc_policy='accurate') if cpu else nn.LinearCrossEntropyOptions()
     return F.linear_cross_entropy(x, head.weight, y, linear_bias=head.bias, ignore_index=-100, reduction='sum', options=opt), n
 

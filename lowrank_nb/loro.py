@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CUTOFF', 'project_tangent', 'retract', 'moved', 'exact_update_dense', 'exact_update_qr', 'grams', 'combine',
-           'row_space', 'by_sweeps', 'by_svd', 'exact_update', 'lazy_update']
+           'row_space', 'inverses', 'by_sweeps', 'by_svd', 'exact_update', 'lazy_update']
 
 # %% ../nbs/01_loro.ipynb #c184776e
 import math
@@ -93,7 +93,7 @@ def row_space(
     for n in range(most):
         T,old = torch.addmm(CA, PA, F, alpha=-lr), T
         d = float((T-old).norm()/T.norm()); rate = d/last
-        if not math.isfinite(d) or (n>1 and d*min(rate,1)**(most-n) > tol): return None   # will not get there
+        if not math.isfinite(d) or (n and d*min(rate,1)**(most-n) > tol): return None   # will not get there
         if d*min(rate, 1) <= tol: return T,F                                              # what the next sweep would change
         E = torch.linalg.inv_ex(T/-lr)[0] if E is None else _inverse_near(T/-lr, E, I)
         F, last = _inverse_near(torch.addmm(BC.T, PB, E, alpha=-lr)/-lr, F, I), d
@@ -109,16 +109,24 @@ def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)-
     N = tri(L.T, Y.flip(1)/s, upper=True)
     return N, N*(s*s)
 
+def inverses(
+    G:tuple,          # from `grams`
+    worst:float=100., # condition (Frobenius, over rank) up to which float32 inner products are trusted
+)->tuple|None:        # (BᵀB)⁻¹, (AAᵀ)⁻¹; None where the tables are too ill-conditioned for their precision
+    "The inverses of the factors' Gram matrices, if they mean something."
+    Bi,Ai = _spd_inverse(G[0]), _spd_inverse(G[3])
+    if Bi is None or Ai is None: return None
+    return (Bi,Ai) if float(torch.maximum(G[0].norm()*Bi.norm(), G[3].norm()*Ai.norm())) <= worst*len(Bi) else None
+
 def by_sweeps(
     G:tuple,          # from `grams`
+    Bi:Tensor, Ai:Tensor, # from `inverses`
     lr:float,
     tol:float=1e-6,   # relative, of the row space
-    worst:float=100., # condition of BᵀB and AAᵀ (Frobenius, over rank) up to which float32 inner products are trusted
-)->tuple|None:        # coefficients for `combine`; None where another route must be taken
+)->tuple|None:        # coefficients for `combine`; None where it would take too many sweeps
     "The exact update by orthogonal iteration on rank x rank matrices."
+    if lr==0: return None
     BB,BD,DD,AA,AD,EE = G
-    if lr==0 or (Bi := _spd_inverse(BB)) is None or (Ai := _spd_inverse(AA)) is None: return None
-    if not float(torch.maximum(BB.norm()*Bi.norm(), AA.norm()*Ai.norm())) <= worst*len(BB): return None
     W,V = Bi@BD, Ai@AD
     HB,HA = DD-BD.T@W, EE-AD.T@V
     CA,BC = torch.addmm(AA, Bi, AD.T, alpha=-lr), BB-lr*V.T
@@ -134,7 +142,7 @@ def _basis(G:Tensor, least:Tensor)->tuple[Tensor,Tensor]: # eigenvectors, roots 
     return Q[:,keep], lam[keep].sqrt()
 
 def by_svd(
-    G:tuple,           # from `grams`, in float64
+    G:tuple,           # from `grams`; in float64 unless the factors are well-conditioned
     lr:float,
     cutoff:float=1e-13,# eigenvalues of BᵀB and AAᵀ below this share of the largest count as zero: singular values below 3e-7
     dtype=torch.float32, # of the one SVD
@@ -174,10 +182,11 @@ def exact_update(
     "The exact LORO update in factored form, O((out+in) r² + r³). `FloatingPointError` on NaN or Inf: nothing is returned then."
     x = [_checked(n, x, like) for n,x,like in (('B',B,B),('A',A,A),('dB',dB,B),('dA',dA,A))]
     if x[0].dtype==torch.float64: route, (b,a) = 'qr', exact_update_qr(*x, lr)
-    elif (coefs := by_sweeps(grams(*x), lr)) is not None: route, (b,a) = 'sweeps', combine(*x, coefs)
     else:
-        x = [o.double() for o in x]
-        route, (b,a) = 'svd', combine(*x, by_svd(grams(*x), lr))
+        G = grams(*x); good = inverses(G); coefs = good and by_sweeps(G, *good, lr)
+        route = 'sweeps' if coefs else 'svd'
+        if not coefs and not good: x = [o.double() for o in x]; G = grams(*x)
+        b,a = combine(*x, coefs or by_svd(G, lr, cutoff=1e-7 if good else 1e-13))
     if routes is not None: routes.append(route)
     sign = torch.where((x[0]*b).sum(0) < 0, -1., 1.).to(b)
     return (b*sign).to(B.dtype), (sign[:,None]*a).to(A.dtype)

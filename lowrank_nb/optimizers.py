@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'REFRESH', 'OPTIMIZERS', 'param_groups', 'parts', 'refresh_moments', 'LOROAdamW', 'directions', 'correction',
-           'adam_foreach', 'adam_fused', 'fused_agrees', 'adam_step', 'exact_updates', 'owners', 'exact_updates_shared',
-           'stochastic_round', 'StochasticBF16', 'Together', 'block_matrices', 'make_optimizer']
+           'adam_foreach', 'adam_fused', 'fused_agrees', 'adam_step', 'job_cost', 'exact_updates', 'owners',
+           'exact_updates_shared', 'stochastic_round', 'StochasticBF16', 'Together', 'block_matrices', 'make_optimizer']
 
 # %% ../nbs/05_optimizers.ipynb #daa741f6
 import logging, math
@@ -140,14 +140,21 @@ def adam_step(ps:list, grads:list, m:list, *args):
     (adam_fused if fused else adam_foreach)(ps, grads, m, *args)
 
 # %% ../nbs/05_optimizers.ipynb #c996123e
+def job_cost(job:tuple)->float:
+    "What an exact update costs, up to a factor: (out+in) r²."
+    B,A = job[:2]
+    return B.shape[1]**2*(B.shape[0]+A.shape[1])
+
 def exact_updates(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
     "`exact_update` on each (B, A, dB, dA, lr); on a CPU with several threads one matrix a thread, so that results do not depend on their number."
     n = torch.get_num_threads()
     if n==1 or len(jobs)<2 or jobs[0][0].device.type!='cpu': return [exact_update(*j, routes) for j in jobs]
+    order = sorted(range(len(jobs)), key=lambda i: -job_cost(jobs[i]))        # the dearest first, so that no thread is left with a long one
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool: return list(pool.map(lambda j: exact_update(*j, routes), jobs))
+        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool: done = dict(zip(order, pool.map(lambda i: exact_update(*jobs[i], routes), order)))
     finally: torch.set_num_threads(n)
+    return [done[i] for i in range(len(jobs))]
 
 def owners(
     costs:list[float],
@@ -162,7 +169,7 @@ def owners(
 def exact_updates_shared(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
     "`exact_updates` with the work shared out over all processes; every process gets every result."
     rank,world = dist.get_rank(), dist.get_world_size()
-    own = owners([B.shape[1]**2*(B.shape[0]+A.shape[1]) for B,A,*_ in jobs], world)
+    own = owners([job_cost(j) for j in jobs], world)
     done = dict(zip([i for i,o in enumerate(own) if o==rank], exact_updates([j for j,o in zip(jobs,own) if o==rank], routes)))
     for src in range(world):
         mine = [i for i,o in enumerate(own) if o==src]
@@ -249,6 +256,7 @@ class StochasticBF16(Optimizer):
     state        = property(lambda self: self.optimizers[0].state)
     defaults     = property(lambda self: self.optimizers[0].defaults)
     last_exact   = property(lambda self: getattr(self.optimizers[0], 'last_exact', False))
+    last_routes  = property(lambda self: getattr(self.optimizers[0], 'last_routes', []))
     def state_dict(self): return self.optimizers[0].state_dict()
     def load_state_dict(self, d): self.optimizers[0].load_state_dict(d)
     def zero_grad(self, set_to_none:bool=True):
@@ -352,7 +360,8 @@ def _refused(name:str, instead:str):
 def _torch(cls, **fixed):
     def make(model, lr, weight_decay, beta1=0., **_):
         kw = {k: (beta1 if v=='beta1' else v) for k,v in fixed.items()}
-        return cls(param_groups(model, weight_decay=weight_decay), lr=lr, weight_decay=weight_decay, **kw)
+        fused = all(p.device.type in ('cpu','cuda') for p in model.parameters())      # one pass over memory instead of a loop over tensors
+        return cls(param_groups(model, weight_decay=weight_decay), lr=lr, weight_decay=weight_decay, fused=fused, **kw)
     return make
 
 def _loro(model, lr, weight_decay, loro_type='loro', loro_freq=1, lr_scaler=-1, refresh=None, refresh_every=0, **_):

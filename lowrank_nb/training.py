@@ -121,7 +121,7 @@ def fit(self:Trainer):
         self.optimizer.step(); self.scheduler.step(); self.optimizer.zero_grad(set_to_none=True)
         self.step += 1; self.tokens_seen += tokens
         self.log(dict(kind='train', step=self.step, loss=loss, lr=lr, tokens_seen=self.tokens_seen,
-                      tokens_per_s=round(tokens/(time.perf_counter()-start)), exact=bool(getattr(self.optimizer, 'last_exact', False))))
+                      tokens_per_s=round(tokens/(time.perf_counter()-start)), **self.exact_row()))
         self('after_update')                   # evaluation and saving: not part of the next update's time
         start = time.perf_counter()
     self('after_fit')
@@ -161,6 +161,12 @@ def gradients(
 def check(self:Trainer, loss:float):
     "A loss that is not a number ends the run before it reaches the weights."
     if not math.isfinite(loss): raise FloatingPointError(f'the loss is {loss} at update {self.step+1}; the weights are those of update {self.step}. Lower --lr or clip gradients (--grad_clipping 1)')
+
+@patch
+def exact_row(self:Trainer)->dict: # for the metrics
+    "Whether the update was exact and, if so, how many of its matrices (of this process) needed an SVD."
+    exact = bool(getattr(self.optimizer, 'last_exact', False))
+    return dict(exact=exact, **({'exact_svd': self.optimizer.last_routes.count('svd')} if exact else {}))
 
 @patch
 def log(self:Trainer, row:dict):
