@@ -138,7 +138,7 @@ def _training_flags(p:Parser):
 def _data_flags(p:Parser):
     g = p.add_argument_group('data')
     g.add_argument('--c4_local', type=boolean, nargs='?', const=True, default=True, metavar='BOOL', help='True: local files; False: stream allenai/c4 en from the hub')
-    g.add_argument('--train_data_path', metavar='GLOB', help="json.gz, parquet or arrow files; or 'embedded': the documentation that Python carries")
+    g.add_argument('--train_data_path', metavar='GLOB', help="json.gz, parquet or arrow files; a folder that lowrank_prepare made; or 'embedded': the documentation that Python carries")
     g.add_argument('--val_data_path', metavar='GLOB', help='likewise, for validation')
     g.add_argument('--packing', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='fill sequences with several documents instead of padding them')
     g.add_argument('--workers', type=count, default=8, metavar='N', help='processes that read and tokenize, on each device')
@@ -435,6 +435,8 @@ def peak_memory(device)->int: # bytes
     "Most memory that this process has held: on the GPU where it computes there, else resident."
     import torch
     if device.type=='cuda': return torch.cuda.max_memory_allocated(device)
+    if (books := Path('/proc/self/status')).exists():      # getrusage would count what the parent held when it started us
+        return 1024*int(next(l.split()[1] for l in books.read_text().splitlines() if l.startswith('VmHWM')))
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform=='darwin' else 1024)
 
@@ -492,8 +494,8 @@ def _heavy_imports():
         transformers.utils.logging.disable_progress_bar()
     finally: logging.disable(logging.NOTSET)
 
-def _say(error, rank:int, code:int=2)->int:
-    if rank==0: sys.stderr.write(f'run_c4.py: {error}\n')
+def _say(error, rank:int, code:int=2, name:str='run_c4.py')->int:
+    if rank==0: sys.stderr.write(f'{name}: {error}\n')
     return code
 
 # %% ../nbs/11_run_c4.ipynb #f2a7b2c4
@@ -528,7 +530,7 @@ def demo(args)->int:
     out = Path(args.save_dir or Path('checkpoints')/f"demo-{time.strftime('%Y%m%d-%H%M%S')}")
     if args.num_training_steps<1: return _say(f'--num_training_steps {args.num_training_steps}: must be a whole number above 0', 0)
     if out.exists() and any(out.iterdir()): return _say(f'--save_dir {out}: is not empty; name a new folder', 0)
-    steps = args.num_training_steps if 'num_training_steps' in args.given else 500
+    steps = args.num_training_steps if 'num_training_steps' in args.given else 300
     for name in DEMO:
         code = subprocess.run(demo_command(name, out, steps)).returncode
         if code: return code
