@@ -536,7 +536,7 @@ def prepare(
     max_length:int|None=None, # cut documents here: a smaller cache, for padded rows of at most this length; None: serves any
     workers:int=0,            # processes, a shard at a time each
     progress:bool=True,       # show a bar of shards on stderr
-)->'TokenSource':
+)->TextSource:             # a `TokenSource`, defined below
     "Tokenize each shard once, those that are not finished yet. `InputError` if `out` holds something else."
     out, plan = Path(out), _plan(source, tokenizer, max_length)
     _begin(out, plan)
