@@ -30,7 +30,7 @@ def run_all():
 
 def sh(*cmd, cwd=root, env=env, ok=0):
     r = subprocess.run([str(c) for c in cmd], cwd=cwd, env=env, capture_output=True, text=True)
-    if r.returncode!=ok: raise RuntimeError(f"{' '.join(map(str,cmd))}: exit code {r.returncode}, not {ok}\n{r.stdout[-3000:]}\n{r.stderr[-3000:]}")
+    if r.returncode!=ok: raise RuntimeError(f"{' '.join(map(str,cmd))}: exit code {r.returncode}, not {ok}\n{r.stdout[-1500:]}\n{r.stderr[-1500:]}")
     return r
 
 # ---- notebooks
@@ -88,7 +88,7 @@ SMALL = '''--model_config configs/llama_9m.json --batch_size 8 --total_batch_siz
 if shared.is_dir():
     DATA = ['--c4_local','True','--train_data_path',f'{shared}/data/c4/en/c4-train.*.json.gz','--val_data_path',f'{shared}/data/c4/en/c4-validation.*.json.gz','--tokenizer',f'{shared}/data/t5-base']
 else: DATA = '--c4_local True --train_data_path embedded --val_data_path embedded --tokenizer bytes'.split()
-TORCHRUN = [sys.executable,'-m','torch.distributed.run','--standalone','--nproc_per_node']
+TORCHRUN = [sys.executable,'-m','torch.distributed.run','--standalone','--local_addr','127.0.0.1','--nproc_per_node']   # the address by number: a machine's own name need not resolve
 
 def command(variant, data, start, extra=(), small=SMALL):
     def f():
@@ -152,5 +152,7 @@ if __name__=='__main__':
     if shared.is_dir():
         for v in ('cola','lost_random','loro'): check(f'train {v} through a loopback hub', hub(v))
     results = run_all()
+    for (name,_),ok in zip(checks, results):
+        if not ok: print(f'failed: {name}')
     print(f'{results.count(True)} passed, {results.count(False)} failed')
     sys.exit(not all(results))

@@ -12,6 +12,7 @@ from typing import Callable, Iterable
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional   # before any group is made, as in `optimizers`
 import torch.nn.functional as F
 from torch import Tensor, nn
 

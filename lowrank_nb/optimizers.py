@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional   # before any group is made: its defaults would keep a group, and gloo's threads, past destroy_process_group
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from .factorize import layer_part
