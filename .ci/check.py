@@ -143,7 +143,7 @@ if __name__=='__main__':
     check('bad input: one line, exit code 2', refuses)
     check('hub unreachable: one line, exit code 2', no_hub)
     check('help', lambda: sh(sys.executable,'run_c4.py','--help'))
-    for tool in ('lowrank_prepare','lowrank_export'): check(f'{tool} --help', lambda tool=tool: sh(tool,'--help'))
+    for tool in ('lowrank_prepare','lowrank_export','lowrank_compare'): check(f'{tool} --help', lambda tool=tool: sh(tool,'--help'))
     check('benchmark script, smallest model', lambda: sh(sys.executable,'benchmarks/gpu.py','--device','cpu','--models','llama_9m','--dtype','float32','--batch','1','--repeats','1','--out',os.devnull))
     check('demo, 6 updates a run', demo)
     check('8-bit Adam', eight_bit)

@@ -1,0 +1,66 @@
+"""The study of notebook 20: C4 as bytes, a LLaMA of 0.9M parameters. A queue that can be stopped and goes on where it was.
+
+    python studies/c4_bytes.py            work through the queue, two runs at a time
+    python studies/c4_bytes.py --pending  only say what is missing
+
+From the top of a checkout, with C4's files (or the sample of it) in `../shared/data/c4/en`; rows go to nbs/results/c4_bytes.jsonl."""
+import argparse, sys
+from lowrank_nb.compare import METHODS, Run, Setting, best_rate, next_rates, read_rows, work
+
+OUT = 'nbs/results/c4_bytes.jsonl'
+SETTING = Setting(data='../shared/data/c4/en/c4-train.*.json.gz', val_data='../shared/data/c4/en/c4-validation.*.json.gz')
+STEPS, LONG, SEEDS = 600, 3000, (0,1,2)
+CORE = 'control','dense','lowrank','loro','cola','lost'
+MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowrank','galore','apollo'
+
+# A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too.
+rank = lambda r: f'--loro_attn_rank {r} --loro_mlp_rank {r}'
+QUESTIONS = {
+    "initial scale: dense with smaller weights": [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
+    "LORO: how often exact":                     [('loro', f'--loro_freq {k}', False) for k in (1,10,100000)],
+    "LORO: plain Adam on the factors":           [('loro', '--loro_type eucl', True)],
+    "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', True)],
+    "LoST: the mask":                            [('lost', f'--lost_sparse_method {m}', False) for m in ('random','gradient')],
+    "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
+    "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
+    "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
+    "CoLA: its init":                            [('cola', '--cola_init False', False)],
+    "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
+    "rank":                                      [(m, rank(r), False) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
+}
+
+def tuning(m:str, rows:list[dict])->list[Run]:
+    "The runs of a method's grid, grown while its best rate lies at the edge."
+    tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
+    rates = {*METHODS[m][1], *(r['lr'] for r in tried)}
+    if {r['lr'] for r in tried}==rates: rates |= {*next_rates(tried)}
+    return [Run(m, lr, steps=STEPS) for lr in sorted(rates)]
+
+def tuned(m:str, rows:list[dict])->float|None: # None: not yet
+    "A method's best rate, once it lies inside its grid."
+    tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
+    return best_rate(tried) if tried and {r['lr'] for r in tried}>={*METHODS[m][1]} and not next_rates(tried) else None
+
+def after_tuning(rows:list[dict])->list[Run]:
+    "What follows from the best rates that are known, in order of importance."
+    best = {m: b for m in (*CORE,*MORE) if (b := tuned(m, rows))}
+    seeds = [Run(m, best[m], s, STEPS) for m in CORE if m in best for s in SEEDS]
+    ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in ((.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
+    long = [Run(m, best[m], s, LONG) for s in SEEDS for m in CORE if m in best]
+    more = [Run(m, best[m], s, STEPS) for m in MORE if m in best for s in SEEDS]
+    return seeds + long[:len(CORE)] + ask + long[len(CORE):] + more
+
+def queue(rows:list[dict])->list[Run]:
+    "All runs that are known to be wanted, given the rows that are there."
+    return [*(r for m in CORE for r in tuning(m, rows)), *after_tuning(rows), *(r for m in MORE for r in tuning(m, rows))]
+
+if __name__=='__main__':
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--pending', action='store_true'); p.add_argument('--jobs', type=int, default=2); a = p.parse_args()
+    done = lambda: {r['key'] for r in read_rows(OUT)}
+    todo = lambda: [r for r in queue(read_rows(OUT)) if r.key not in done()]
+    while t := todo():
+        if a.pending: print(*(f'pending: {r.key}' for r in t), f'{len(done())} runs done, {len(t)} known to be pending', sep='\n'); sys.exit()
+        work(t[:a.jobs], SETTING, OUT, a.jobs)
+        print(f'{len(done())} done, {len(t)-a.jobs} known to be left', flush=True)
+    print('nothing is pending')
