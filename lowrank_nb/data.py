@@ -8,7 +8,7 @@ __all__ = ['log', 'EMBEDDED', 'RETRIES', 'WAIT', 'ENDINGS', 'BLOCK', 'DataError'
            'TokenSource', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
-import argparse, ast, glob, gzip, hashlib, inspect, json, logging, os, random, re, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
+import argparse, ast, glob, gzip, hashlib, inspect, json, logging, os, random, re, signal, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -427,10 +427,15 @@ class TrainStream:
     def __iter__(self): return self
 
 # %% ../nbs/07_data.ipynb #3505c794
+def _patient(worker:int):
+    "A worker outlives a signal to the whole job, by a minute at most: its process says when to end."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+
 @patch
 def _open(self:TrainStream):
     ds = Rows(self.source, self.tok, self.batch_size, self.max_length, self.packing, f'{self.seed}/{self.epoch}', self.rank, self.world)
-    self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1)
+    self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1, worker_init_fn=_patient)
     self.it = None
 
 @patch

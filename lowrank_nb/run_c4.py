@@ -6,8 +6,8 @@
 __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler', 'UsageError', 'Parser', 'parser',
            'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together', 'check_paths', 'sources',
            'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model', 'updates', 'build_optimizer', 'build_schedule',
-           'run_dir', 'start_log', 'check_all', 'build', 'peak_memory', 'summary', 'train', 'main', 'run_quietly',
-           'demo_command', 'demo', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
+           'lock', 'run_dir', 'start_log', 'check_all', 'build', 'peak_memory', 'summary', 'train', 'main',
+           'run_quietly', 'demo_command', 'demo', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, difflib, json, logging, math, os, re, subprocess, sys, time
@@ -147,6 +147,7 @@ def _data_flags(p:Parser):
     g.add_argument('--eval_tokens', type=count, default=10_000_000, metavar='N', help='predicted tokens of an evaluation')
     g.add_argument('--save_ckpt', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='write checkpoints')
     g.add_argument('--save_every', type=count, default=10_000, metavar='N', help='updates between checkpoints; there is one at the end too')
+    g.add_argument('--keep_last', type=count, metavar='N', help='checkpoints to keep, the newest ones; default: all')
     g.add_argument('--save_dir', metavar='DIR', help='the run\'s directory; default: checkpoints/<optimizer>-c4/<model>-<time>')
     g.add_argument('--continue_from', metavar='DIR', help="a checkpoint, a run's directory, or 'latest' in --save_dir")
     g.add_argument('--name', metavar='TEXT', help='name of the run, for the log')
@@ -215,7 +216,7 @@ def idle_flags(args, kind:str, opt:str)->list[str]: # one line each
         (('beta1',), opt not in ('sgd','adafactor','galore_adafactor'), '--optimizer sgd or adafactor (the Adam family has 0.9)'),
         (('num_training_steps',), args.max_train_tokens is not None, 'it without --max_train_tokens'),
         (('train_data_path','val_data_path'), not args.c4_local, '--c4_local True'),
-        (('save_every',), not args.save_ckpt, '--save_ckpt True'),
+        (('save_every','keep_last'), not args.save_ckpt, '--save_ckpt True'),
         (('use_hf_model','single_gpu'), True, 'nothing: the model is always Hugging Face\'s, and one process is the default')]
     return [_idle_line([f for f in flags if f in args.given], instead) for flags,cond,instead in rules if cond and any(f in args.given for f in flags)] + _fixed(args, kind)
 
@@ -233,7 +234,7 @@ def check_values(args):
     from lowrank_nb.lowrank import InputError, pick
     flag = lambda k: '--'+k
     whole = ('max_length','batch_size','total_batch_size','gradient_accumulation','num_training_steps','max_train_tokens','eval_every','save_every','eval_tokens',
-             'loro_freq','loro_refresh_freq','cosine_restart_freq','cosine_restart_warmup','rank','update_proj_gap')
+             'loro_freq','loro_refresh_freq','cosine_restart_freq','cosine_restart_warmup','rank','update_proj_gap','keep_last')
     for k in whole:
         if getattr(args,k) is not None: check_positive(flag(k), getattr(args,k))
     for k in ('lr','galore_scale'): check_positive(flag(k), getattr(args,k), whole=False)
@@ -368,16 +369,32 @@ def build_schedule(args, optimizer, steps:int):
                          cycle_length=args.cosine_restart_freq, restart_warmup_steps=args.cosine_restart_warmup, lr_adjust_steps=args.lr_adjust_steps, lr_jag_after_warmup=args.lr_jag_after_warmup)
 
 # %% ../nbs/11_run_c4.ipynb #dfb5984b
-def run_dir(args, where, start)->Path:
-    "The run's directory, the same on every process; made by rank 0."
+def lock(folder:Path):
+    "Hold `folder`/run.lock until the file that is returned is closed or this process ends, however it ends. `InputError` if another process holds it."
+    from lowrank_nb.lowrank import InputError
+    try: import fcntl
+    except ImportError: return None           # Windows has no such lock
+    f = (folder/'run.lock').open('a')
+    try: fcntl.lockf(f, fcntl.LOCK_EX|fcntl.LOCK_NB)      # a POSIX lock: the loader's forked workers do not inherit it
+    except (BlockingIOError, PermissionError):
+        f.close()
+        raise InputError(f'--save_dir {folder}: another run writes there; wait for its end, or name another folder') from None
+    return f
+
+def run_dir(args, where, start)->tuple[Path,object]: # and its lock
+    "The run's directory, the same on every process; made and locked by rank 0."
     import torch.distributed as dist
+    from lowrank_nb.lowrank import InputError
     stem = Path(args.model_config).name.removesuffix('.json')
     d = Path(args.save_dir) if args.save_dir else start.parent if start else Path('checkpoints')/f'{args.optimizer.lower()}-c4'/f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    held = error = None
+    if where.rank==0:
+        try: d.mkdir(parents=True, exist_ok=True); held = lock(d)
+        except InputError as e: error = str(e)
     if where.world>1:
-        box = [str(d)]; dist.broadcast_object_list(box, 0); d = Path(box[0])
-    if where.rank==0: d.mkdir(parents=True, exist_ok=True)
-    where.barrier()
-    return d
+        box = [str(d), error]; dist.broadcast_object_list(box, 0); d, error = Path(box[0]), box[1]
+    if error: raise InputError(error)
+    return d, held
 
 def start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)->list[str]:
     "The lines that say what is in force."
@@ -423,7 +440,7 @@ def build(args, checked, where, save_dir:Path):
     rows = eval_rows(val, tok, args.max_length, args.eval_tokens)
     cbs = [Metrics(save_dir), Progress(args.name or args.optimizer), Evaluate(list(eval_batches(rows, args.batch_size, where.rank, where.world)), args.eval_every)]
     if args.loro_refresh and opt!='loro_adamw': cbs.append(Refresh(args.loro_refresh, args.loro_refresh_freq))
-    if args.save_ckpt: cbs.append(Save(save_dir, args.save_every, saved, tok))
+    if args.save_ckpt: cbs.append(Save(save_dir, args.save_every, saved, tok, args.keep_last))
     t = Trainer(model, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
                 'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile)
     if start: t.resume(start, saved); notes.append(f'continuing from {start}, update {t.step}')
@@ -452,17 +469,20 @@ def summary(t, args, seconds:float)->dict:
 
 def train(args, where)->int:
     "Check, build, train. The run's directory then holds metrics.jsonl, args.json, summary.json and the checkpoints."
+    from lowrank_nb.training import stopping_on_signals
     checked = check_all(args, where.world)
-    save_dir = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
+    save_dir,held = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
     t,lines = build(args, checked, where, save_dir)
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
         (save_dir/'args.json').write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in vars(args).items()}, indent=1)+'\n')
-    start = time.perf_counter(); t.fit()
+    start = time.perf_counter()
+    with stopping_on_signals(t): t.fit()
     if where.rank==0:
         (save_dir/'summary.json').write_text(json.dumps(summary(t, args, time.perf_counter()-start), indent=1)+'\n')
         log.info(f'done: {t.step} updates, {t.tokens_seen:,} tokens; see {save_dir}')
+    if held: held.close()
     return 0
 
 # %% ../nbs/11_run_c4.ipynb #8c331b52
@@ -478,9 +498,10 @@ def main(argv:list[str]|None=None)->int: # exit code
     logging.getLogger('lowrank_nb').setLevel(logging.INFO if rank==0 else logging.WARNING)
     _heavy_imports()
     from lowrank_nb.lowrank import InputError
-    from lowrank_nb.training import setup
+    from lowrank_nb.training import Stopped, setup
     import torch.distributed as dist
     try: return train(args, setup(args.device))
+    except Stopped as e: return _say(f"{e}; {'--continue_from latest --save_dir '+args.save_dir+' goes on' if args.save_ckpt else 'nothing was saved (--save_ckpt True saves)'}", rank, 128+e.signal)
     except (InputError, FloatingPointError) as e: return _say(e, rank)
     except KeyboardInterrupt: return _say('interrupted', rank, 130)
     finally:
