@@ -214,8 +214,11 @@ class Metrics(Callback):
     def before_fit(self, t):
         if t.where.rank: return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        keep = [l for l in read_lines(self.path) if json.loads(l)['step'] <= t.step] if t.step else []
+        keep = [l for l in read_lines(self.path) if self.known(json.loads(l), t)] if t.step else []
         tmp = self.path.with_suffix('.tmp'); tmp.write_text(''.join(l+'\n' for l in keep)); tmp.replace(self.path)
+
+    def known(self, row, t): # to the checkpoint: an evaluation that came after it is done again
+        return row['step']<t.step or row['step']==t.step and (row['kind']=='train' or t.evaluated==t.step)
 
     def on_row(self, t, row):
         if t.where.rank: return
