@@ -83,6 +83,7 @@ class LMLoss(nn.Module):
         self.model = model
 
     def forward(self, input_ids:Tensor, labels:Tensor)->tuple[Tensor,Tensor]: # (b, L) each
+        "The sum of nats and the number of predicted tokens; no logits of the whole batch where the head is a linear layer."
         head = head_of(self.model)
         if head is None: return nats_of_logits(self.model(input_ids=input_ids, use_cache=False).logits, labels)
         return nats_of_hidden(self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state, head, labels)

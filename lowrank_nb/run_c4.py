@@ -57,6 +57,7 @@ class Parser(argparse.ArgumentParser):
         return out
 
     def parse(self, argv:list[str])->argparse.Namespace:
+        "Read a command line; `given` holds the flags that it names. `UsageError` for one that is not there."
         argv = self.join_negative(argv)
         args,rest = self.parse_known_args(argv)
         if rest:

@@ -271,6 +271,7 @@ class Evaluate(Callback):
     def __init__(self, batches, every:int): self.batches,self.every = batches,every
 
     def run(self, t):
+        "Evaluate and log the row, unless a signal cuts it short."
         row = evaluate(t.loss, self.until_signal(t), t.where.device, t.autocast)
         cut, = t.where.sum(float(t.signal>0))
         t.cut = bool(cut)
@@ -329,6 +330,7 @@ class Save(Callback):
         self.save_dir,self.every,self.saved,self.tokenizer,self.keep_last,self.done = Path(save_dir),every,saved,tokenizer,keep_last,-1
 
     def run(self, t):
+        "Write the checkpoint of this update."
         self.done = t.step
         p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, *t.state(), rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last)
         if t.where.rank==0: log.info(f'saved {p}')
