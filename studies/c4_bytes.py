@@ -16,9 +16,9 @@ MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowra
 # A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too.
 rank = lambda r: f'--loro_attn_rank {r} --loro_mlp_rank {r}'
 QUESTIONS = {
+    "initial scale: dense with smaller weights": [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
     "LORO: how often exact":                     [('loro', f'--loro_freq {k}', False) for k in (1,10,100000)],
     "LoST: the mask":                            [('lost', f'--lost_sparse_method {m}', False) for m in ('random','gradient')],
-    "initial scale: dense with smaller weights": [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
     "LORO: plain Adam on the factors":           [('loro', '--loro_type eucl', True)],
     "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', True)],
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
@@ -48,7 +48,7 @@ def after_tuning(rows:list[dict])->list[Run]:
     ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in ((.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
     long = [Run(m, best[m], s, LONG) for s in SEEDS for m in CORE if m in best]
     more = [Run(m, best[m], s, STEPS) for m in MORE if m in best for s in SEEDS]
-    return seeds + ask + long + more
+    return seeds + long + ask + more
 
 def queue(rows:list[dict])->list[Run]:
     "All runs that are known to be wanted, given the rows that are there."
