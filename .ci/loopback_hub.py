@@ -91,19 +91,20 @@ class Handler(BaseHTTPRequestHandler):
         self.send(data[a:b+1], 206, Content_Range=f'bytes {a}-{b}/{size}', **head)
 
 class Fault:
-    """What goes wrong with the bodies of data files: of every `every`-th request for one, up to `times` in all.
+    """What goes wrong with the bodies of data files: of every `every`-th request for one after the first `after`, up to `times` in all.
     `drop`: half a body, then the connection closes; `stall`: half a body, then silence; `429` (with Retry-After) and `503`: no body."""
     kinds = 'drop', 'stall', '429', '503'
-    def __init__(self, kind, every=2, times=3, seconds=30):
+    def __init__(self, kind, every=2, times=3, seconds=30, after=0):
         if kind not in self.kinds: raise ValueError(f'fault {kind}: pass one of {", ".join(self.kinds)}')
-        self.kind, self.every, self.left, self.seconds, self.seen, self.lock = kind, every, times, seconds, 0, threading.Lock()
+        self.kind, self.every, self.left, self.seconds, self.seen, self.lock = kind, every, times, seconds, -after, threading.Lock()
 
     def __call__(self, h):
         if h.command!='GET' or '/resolve/' not in h.path or not h.path.split('?')[0].endswith('.gz'): return False
         with self.lock:
             self.seen += 1
-            if self.left<=0 or self.seen%self.every: return False
+            if self.left<=0 or self.seen<=0 or self.seen%self.every: return False
             self.left -= 1
+        print(f'loopback hub: {self.kind}', file=sys.stderr, flush=True)
         if self.kind in ('429','503'):
             h.send(b'busy', int(self.kind), **(dict(Retry_After=1) if self.kind=='429' else {})); return True
         whole = h.send
@@ -133,9 +134,10 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--data', required=True); p.add_argument('--tokenizer', required=True); p.add_argument('--port', type=int, default=0)
     p.add_argument('--fault', choices=Fault.kinds, help='what goes wrong with data files'); p.add_argument('--every', type=int, default=2, help='of so many requests one fails'); p.add_argument('--times', type=int, default=3, help='so often')
+    p.add_argument('--after', type=int, default=0, help='after so many good ones'); p.add_argument('--stall', type=float, default=30, help='seconds of silence of a stall')
     p.add_argument('command', nargs=argparse.REMAINDER)
     a = p.parse_args(); cmd = a.command[1:] if a.command[:1]==['--'] else a.command
-    with serve(a.data, a.tokenizer, a.port, Fault(a.fault, a.every, a.times) if a.fault else None) as url, tempfile.TemporaryDirectory() as home:
+    with serve(a.data, a.tokenizer, a.port, Fault(a.fault, a.every, a.times, a.stall, a.after) if a.fault else None) as url, tempfile.TemporaryDirectory() as home:
         env = {k:v for k,v in os.environ.items() if k.lower() not in ('http_proxy','https_proxy','all_proxy')}
         return subprocess.run(cmd, env=dict(env, HF_ENDPOINT=url, HF_HOME=home, HF_HUB_DISABLE_XET='1')).returncode
 
