@@ -59,7 +59,8 @@ class LowRankForCausalLM(PreTrainedModel, GenerationMixin):
         config.tie_word_embeddings = base.tie_word_embeddings
         self.post_init()
 
-    def forward(self, *args, **kwargs): return self.lm(*args, **kwargs)
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None, labels=None, use_cache=None, **kwargs): # named: Trainer and peft read the signature
+        return self.lm(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds, labels=labels, use_cache=use_cache, **kwargs)
     def get_input_embeddings(self): return self.lm.get_input_embeddings()
     def get_output_embeddings(self): return self.lm.get_output_embeddings()
     def prepare_inputs_for_generation(self, *args, **kwargs): return self.lm.prepare_inputs_for_generation(*args, **kwargs)
@@ -194,6 +195,7 @@ def save_checkpoint(
     rank:int=0,
     barrier=lambda: None,   # waits for all processes
     keep_last:int|None=None,# complete checkpoints to keep, this one included; None: all
+    finish=lambda folder: None, # adds what else belongs into the folder, on rank 0, before it gets its name
 )->Path:
     "Write `model_<step>/` whole or not at all. Every process calls it; rank 0 writes the model and the shared state."
     final = Path(save_dir)/f'model_{step}'
@@ -208,7 +210,7 @@ def save_checkpoint(
     torch.save(own, tmp/'training'/f'rank_{rank}.pt')
     barrier()
     if rank==0:
-        write_manifest(tmp); _fsync(tmp)
+        finish(tmp); write_manifest(tmp); _fsync(tmp)
         _remove(final); tmp.rename(final); _fsync_entry(final.parent)
         sweep(save_dir, keep_last)
     barrier()

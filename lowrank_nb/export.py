@@ -62,6 +62,7 @@ def model_card(
     mine = lambda k: how['kind']=='lost' or k not in ('sparsity','method','svd_rank','gamma','inverse')
     shape = {k: base[k] for k in keep if base.get(k) is not None} | {k: v for k,v in how.items() if v not in (None,False) and mine(k)}
     recipe = {k: args[k] for k in ('optimizer','lr','scheduler','warmup_steps','batch_size','total_batch_size','max_length','packing','tokenizer','dtype','seed','weight_decay','grad_clipping') if args.get(k) is not None}
+    if Path(str(recipe.get('tokenizer'))).is_dir(): recipe['tokenizer'] = Path(recipe['tokenizer']).name     # a path on somebody's disk is nobody else's business
     kind = how.get('kind', 'dense'); package = kind!='dense' and not plain
     lines = LOAD.format(first='import lowrank_nb\n' if package else '', where=where)
     if package: lines += '\n\nWithout the package, `trust_remote_code=True` runs the few source files beside the weights.'

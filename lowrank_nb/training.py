@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from tqdm.auto import tqdm
 
 from .checkpoints import load_checkpoint, load_weights, rng_state, save_checkpoint, set_rng_state
+from .export import model_card
 from .evaluate import LMLoss, evaluate
 from .lowrank import InputError
 from .optimizers import refresh_moments
@@ -332,7 +333,8 @@ class Save(Callback):
     def run(self, t):
         "Write the checkpoint of this update."
         self.done = t.step
-        p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, *t.state(), rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last)
+        p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, *t.state(), rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last,
+            finish=lambda d: (d/'README.md').write_text(model_card(d, where=d.stem)))
         if t.where.rank==0: log.info(f'saved {p}')
 
     def after_update(self, t):
