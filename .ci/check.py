@@ -2,7 +2,7 @@
 
 Notebooks clean, export in sync, every notebook run, docs processed, and the command line on real data: the C4 sample in
 `../shared` where that folder is, the corpus that Python carries elsewhere."""
-import json, os, re, shutil, subprocess, sys, tempfile, time
+import json, os, re, shutil, subprocess, sys, tempfile, time, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,7 +62,12 @@ def outputs_stored():
         if bad: raise AssertionError(f'{p.name} stores an error')
         if re.search(r'(/root/|/home/|/Users/|/tmp/)\w', p.read_text()): raise AssertionError(f'{p.name} holds an absolute path')
 
-def one_notebook(p): return lambda: sh('nbdev_test','--path',p,'--n_workers','1','--do_print')
+def one_notebook(p, times=os.devnull): return lambda: sh(sys.executable,'.ci/timed.py',p,times)
+
+def slowest(times, n=10):
+    "Print the cells that took longest: two notebooks run at a time, so the seconds are of half a machine."
+    rows = sorted((json.loads(l) for l in open(times)), reverse=True)[:n]
+    print(f'the {len(rows)} slowest cells:', *(f'  {s:6.1f} s  {nb}: {line}' for s,nb,line in rows), sep='\n')
 
 def docs():
     with tempfile.TemporaryDirectory() as d:
@@ -123,6 +128,22 @@ def hub_faults():
             if n!='untouched' and said[n].count('loopback hub: ')<2: raise AssertionError(f'{n}: the fault was not provoked')
             if rows(n)!=rows('untouched') or Path(f'{d}/{n}/model_80/model.safetensors').read_bytes()!=Path(f'{d}/untouched/model_80/model.safetensors').read_bytes(): raise AssertionError(f'{n}: not the run of a hub that works')
 
+def packaging():
+    "A wheel from the sdist: every module, the configs and py.typed in it; it imports from there without the optional libraries and knows its configs."
+    with tempfile.TemporaryDirectory() as d:
+        t = copy_of_tree(d); pip = [sys.executable,'-m','pip','--disable-pip-version-check','-q']
+        sh(*pip,'install','-t',f'{d}/build','build'); sh(sys.executable,'-m','build','-o',f'{d}/dist',t, cwd=d, env=dict(env, PYTHONPATH=f'{d}/build'))    # sdist, and the wheel from it
+        wheel, = Path(d,'dist').glob('*.whl')
+        with zipfile.ZipFile(wheel) as z: names = {*z.namelist()}
+        want = {p.relative_to(t).as_posix() for p in (t/'lowrank_nb').rglob('*') if p.suffix in ('.py','.json','.typed')}
+        if want-names: raise AssertionError(f'not in the wheel: {sorted(want-names)}')
+        if odd := [n for n in names if not n.startswith(('lowrank_nb/','lowrank_nb-'))]: raise AssertionError(f'in the wheel: {odd}')
+        sh(*pip,'install','--no-deps','-t',f'{d}/site',wheel)
+        code = "import sys; [sys.modules.__setitem__(m, None) for m in ('pytorch_optimizer','torchao','accelerate','lm_eval','tensorboard','wandb','trackio','nbdev')]; import lowrank_nb, lowrank_nb.compare, lowrank_nb.export, lowrank_nb.data; " \
+               "from lowrank_nb.factorize import load_model_config as l; print(lowrank_nb.__file__, l('llama_60m').hidden_size)"
+        said = sh(sys.executable,'-c',code, cwd=d, env=dict(env, PYTHONPATH=f'{d}/site')).stdout.split()
+        if not said[0].startswith(f'{d}/site/') or said[1]!='512': raise AssertionError(said)
+
 def refuses():
     r = sh(sys.executable,'run_c4.py','--model_config','llama_9m','--batch_size','2','--optimizer','adamv', ok=2)
     if r.stderr.count('\n')!=1 or '--optimizer' not in r.stderr: raise AssertionError(r.stderr)
@@ -154,8 +175,10 @@ if __name__=='__main__':
     check('export in sync, notebooks clean', in_sync)
     check('no stored errors or absolute paths', outputs_stored)
     check('README.md in sync', lambda: sh(sys.executable,'.ci/readme.py','--check'))
-    for p in sorted(notebooks(), key=lambda p: -p.stat().st_size): check(p.name, one_notebook(p))
+    times = tempfile.NamedTemporaryFile('w', suffix='.jsonl')
+    for p in sorted(notebooks(), key=lambda p: -p.stat().st_size): check(p.name, one_notebook(p, times.name))
     check('docs processed, links lead somewhere', docs)
+    check('wheel and sdist', packaging)
     check('bad input: one line, exit code 2', refuses)
     check('hub unreachable: one line, exit code 2', no_hub)
     check('help', lambda: sh(sys.executable,'run_c4.py','--help'))
@@ -169,6 +192,7 @@ if __name__=='__main__':
         for v in ('cola','lost_random','loro'): check(f'train {v} through a loopback hub', hub(v))
         check('a hub that drops, stalls, limits, fails, dies', hub_faults)
     results = run_all()
+    slowest(times.name)
     for (name,_),ok in zip(checks, results):
         if not ok: print(f'failed: {name}')
     print(f'{results.count(True)} passed, {results.count(False)} failed')

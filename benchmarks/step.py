@@ -28,9 +28,19 @@ def peak(name:str, kind:str, own_loss:bool)->float: # MiB, in a process of its o
     code = f'import sys; sys.path.insert(0,{str(__import__("common").here)!r}); import step as b; s = b.make({name!r},{kind!r},{own_loss!r}); s(); s(); print(__import__("common").peak_rss()/2**20)'
     return float(subprocess.run([sys.executable,'-c',code], capture_output=True, text=True, check=True).stdout)
 
+def compiled(name:str, kind:str, threads:int, repeats:int)->dict:
+    "One method's step as it is against torch.compile of model and loss; the warm-up round compiles."
+    s = interleave({'eager': make(name, kind), 'compiled': make(name, kind, compile=True)}, repeats); v,lo,hi = ratio(s['eager'], s['compiled'])
+    torch.compiler.reset(); gc.collect()
+    return row(f'{name}, {threads} threads: {kind}, compiled step times faster than eager', v, None, low=lo, high=hi)
+
 if __name__=='__main__':
-    p = parser(__doc__); p.add_argument('--models', nargs='+', default=['llama_60m','llama_130m']); p.add_argument('--kinds', nargs='+', default=list(KINDS)); p.add_argument('--compile', action='store_true', help='also measure torch.compile of each')
+    p = parser(__doc__); p.add_argument('--models', nargs='+', default=['llama_60m','llama_130m']); p.add_argument('--kinds', nargs='+', default=list(KINDS)); p.add_argument('--compile', action='store_true', help='measure torch.compile of each method instead, against its own eager step; to results/step_compiled.json')
     a = p.parse_args(); rows, goals = [], dict(llama_60m=1.4, llama_130m=1.45, llama_350m=1.9)
+    if a.compile:
+        for name in a.models:
+            for t in a.threads: torch.set_num_threads(t); rows += [compiled(name, k, t, max(5, a.repeats//2)) for k in a.kinds]
+        show(rows); save('step_compiled', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads, tokens=1024); sys.exit()
     for name in a.models:
         for t in a.threads:
             torch.set_num_threads(t)
@@ -42,9 +52,6 @@ if __name__=='__main__':
                 v,lo,hi = ratio(s['dense'], s[k]); rows.append(row(f'{name}, {t} threads: {k} step, times faster than dense', v, goals.get(name), low=lo, high=hi, seconds=sec, ideal=steps['dense'].flops/steps[k].flops))
             for k in ('dense','lowrank'):
                 if f'{k}, Transformers\' loss' in s: v,lo,hi = ratio(s[f'{k}, Transformers\' loss'], s[k]); rows.append(row(f'{name}, {t} threads: {k} step, times faster than with Transformers\' loss', v, 1.1, low=lo, high=hi))
-            if a.compile:
-                for k in a.kinds:
-                    c = interleave({'eager': steps[k], 'compiled': make(name, k, compile=True)}, 3); v,lo,hi = ratio(c['eager'], c['compiled']); rows.append(row(f'{name}, {t} threads: {k}, torch.compile times faster', v, None, low=lo, high=hi))
             del steps; gc.collect()
         if name!='llama_350m':
             for k in ('dense','lowrank'):
