@@ -23,6 +23,13 @@ def layers(out:int, inn:int, r:int)->dict: # name -> (layer, FLOP share of dense
     return dict(dense=(lin,1.), lowrank=(low,share), readable=(Naive(LowRankLinear.from_linear(lin,r)),share), cola=(CoLALinear.from_linear(lin,r),share), lost1=(l1,share+k1/inn), lost5=(l5,share+k5/inn),
                 lost5_readable=(Naive(LoSTLinear.from_linear(lin, r, sparsity=.05)),share+k5/inn))
 
+def bare_products(x, g, r:int):
+    "The six products of a low-rank layer's forward and backward pass and nothing else, into memory that is there: what the machine's own matrix product leaves of the ideal."
+    (t,inn),out = x.shape, g.shape[1]; x = x.detach(); A,B = torch.randn(r, inn), torch.randn(out, r)
+    h,y,dh,dB,dx,dA = (torch.empty(*s) for s in ((t,r),(t,out),(t,r),(out,r),(t,inn),(r,inn)))
+    def run(): torch.mm(x, A.T, out=h); torch.mm(h, B.T, out=y); torch.mm(g, B, out=dh); torch.mm(g.T, h, out=dB); torch.mm(dh, A, out=dx); torch.mm(dh.T, x, out=dA)
+    return run
+
 def kept(f, x)->int: # bytes that autograd keeps beside x and parameters
     seen = {}
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (seen.setdefault(t.untyped_storage().data_ptr(), t), t)[1], lambda t: t): f(x)
@@ -41,7 +48,7 @@ if __name__=='__main__':
                     x.grad = None
                     for q in l.parameters(): q.grad = None
                     l(x).backward(g)
-                s = interleave({k: (lambda l=l: run(l)) for k,(l,_) in ls.items()}, 2*a.repeats)
+                s = interleave({k: (lambda l=l: run(l)) for k,(l,_) in ls.items()} | {'bare products': bare_products(x, g, r)}, 2*a.repeats); ls['bare products'] = None, ls['lowrank'][1]
                 for k,v in s.items(): total[k] = [o+many*e for o,e in zip(total.get(k,[0]*len(v)), v)]; ideal[k] = ideal.get(k,0)+many*ls[k][1]*out*inn
             for k in total:
                 if k=='dense': continue
