@@ -163,12 +163,14 @@ def by_svd(
 def _pad(X:Tensor, r:int)->Tensor: return torch.cat([X, X.new_zeros(len(X), r-X.shape[1])], 1) if X.shape[1]<r else X
 
 # %% ../nbs/01_loro.ipynb #b80a6202
-def _checked(name:str, x:Tensor|None, like:Tensor)->Tensor:
-    "A direction in the working precision; a missing one is zero."
+def _working(x:Tensor|None, like:Tensor)->Tensor:
+    "A factor or direction in the working precision; a missing one is zero."
     dt = torch.promote_types(like.dtype, torch.float32)
-    if x is None: return torch.zeros_like(like, dtype=dt)
-    if not torch.isfinite(x).all(): raise FloatingPointError(f'exact update: {name} of shape {tuple(x.shape)} holds NaN or Inf')
-    return x.to(dt)
+    return torch.zeros_like(like, dtype=dt) if x is None else x.to(dt)
+
+def _must_be_finite(*x:Tensor):
+    for n,o in zip(('B','A','dB','dA'), x):
+        if not torch.isfinite(o).all(): raise FloatingPointError(f'exact update: {n} of shape {tuple(o.shape)} holds NaN or Inf')
 
 @torch.no_grad()
 def exact_update(
@@ -180,10 +182,12 @@ def exact_update(
     routes:list|None=None,   # gets the route's name: 'sweeps', 'svd' or 'qr'
 )->tuple[Tensor,Tensor]: # balanced new factors, in the dtype of the old
     "The exact LORO update in factored form, O((out+in) r² + r³). `FloatingPointError` on NaN or Inf: nothing is returned then."
-    x = [_checked(n, x, like) for n,x,like in (('B',B,B),('A',A,A),('dB',dB,B),('dA',dA,A))]
-    if x[0].dtype==torch.float64: route, (b,a) = 'qr', exact_update_qr(*x, lr)
+    x = [_working(o, like) for o,like in ((B,B),(A,A),(dB,B),(dA,A))]
+    if x[0].dtype==torch.float64: _must_be_finite(*x); route, (b,a) = 'qr', exact_update_qr(*x, lr)
     else:
-        G = grams(*x); good = inverses(G); coefs = good and by_sweeps(G, *good, lr)
+        G = grams(*x)
+        if not math.isfinite(sum(G[i].trace() for i in (0,2,3,5))): _must_be_finite(*x)     # the sums of all squares: a pass less over each
+        good = inverses(G); coefs = good and by_sweeps(G, *good, lr)
         route = 'sweeps' if coefs else 'svd'
         if not coefs and not good: x = [o.double() for o in x]; G = grams(*x)
         b,a = combine(*x, coefs or by_svd(G, lr, cutoff=1e-7 if good else 1e-13))
