@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MANIFEST', 'LowRankConfig', 'LowRankForCausalLM', 'register', 'wrap', 'export_dense', 'rng_state', 'set_rng_state',
            'step_of', 'checkpoints', 'write_manifest', 'damage', 'sweep', 'save_checkpoint', 'find_checkpoint',
-           'load_weights', 'load_checkpoint']
+           'load_weights', 'must_fit', 'load_checkpoint']
 
 # %% ../nbs/09_checkpoints.ipynb #695850da
 import copy, hashlib, json, os, random, shutil
@@ -195,6 +195,8 @@ def save_checkpoint(
     rank:int=0,
     barrier=lambda: None,   # waits for all processes
     keep_last:int|None=None,# complete checkpoints to keep, this one included; None: all
+    weights:dict|None=None, # what rank 0 writes in the place of the model's own, which may be sharded (09b)
+    each=lambda folder: None, # adds what every process writes itself
     finish=lambda folder: None, # adds what else belongs into the folder, on rank 0, before it gets its name
 )->Path:
     "Write `model_<step>/` whole or not at all. Every process calls it; rank 0 writes the model and the shared state."
@@ -203,11 +205,11 @@ def save_checkpoint(
     if rank==0:
         shutil.rmtree(tmp, ignore_errors=True)
         (tmp/'training').mkdir(parents=True)
-        model.save_pretrained(tmp)
+        model.save_pretrained(tmp, **({} if weights is None else dict(state_dict=weights)))
         if tokenizer is not None: tokenizer.save_pretrained(tmp)
         torch.save(shared, tmp/'training'/'shared.pt')
     barrier()
-    torch.save(own, tmp/'training'/f'rank_{rank}.pt')
+    torch.save(own, tmp/'training'/f'rank_{rank}.pt'); each(tmp)
     barrier()
     if rank==0:
         finish(tmp); write_manifest(tmp); _fsync(tmp)
@@ -245,11 +247,22 @@ def load_weights(
     "Fill `model` with a checkpoint's weights, every one of them. `InputError` where names or shapes differ."
     weights = {}
     for f in sorted(Path(folder).glob('*.safetensors')): weights.update(load_file(f))
-    own = model.state_dict()
-    tied = {k for k in own if k not in weights and any(own[k].data_ptr()==own[o].data_ptr() for o in weights if o in own)}
-    odd = sorted((set(own)-tied) ^ set(weights)) or sorted(k for k in weights if own[k].shape!=weights[k].shape)
-    if odd: raise InputError(f'--continue_from {folder}: its model differs from the one that the flags describe ({odd[0]}); pass the flags it was trained with')
+    must_fit(model, {k: w.shape for k,w in weights.items()}, folder)
     model.load_state_dict(weights, strict=False)
+
+def must_fit(
+    model:nn.Module,
+    shapes:dict,     # name -> shape of each weight in the checkpoint
+    folder:str|Path,
+)->dict[str,torch.Tensor]: # the model's own weights of these names; those that are tied to one of them are left out
+    "`InputError` where names or shapes of a checkpoint differ from the model's."
+    own = model.state_dict(); names = {n: id(p) for n,p in model.named_parameters(remove_duplicate=False)}
+    stored = {names.get(k) for k in shapes}
+    tied = {k for k in own if k not in shapes and names.get(k, 0) in stored}
+    odd = sorted((set(own)-tied) ^ set(shapes)) or sorted(k for k in shapes if own[k].shape!=torch.Size(shapes[k]))
+    if odd: raise InputError(f'--continue_from {folder}: its model differs from the one that the flags describe ({odd[0]}); pass the flags it was trained with')
+    return {k: own[k] for k in shapes}
+
 
 # %% ../nbs/09_checkpoints.ipynb #9b9dafdf
 def load_checkpoint(

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'REFRESH', 'OPTIMIZERS', 'param_groups', 'parts', 'refresh_moments', 'LOROAdamW', 'directions', 'correction',
            'adam_foreach', 'adam_fused', 'fused_agrees', 'adam_step', 'job_cost', 'exact_updates', 'owners',
-           'exact_updates_shared', 'stochastic_round', 'StochasticBF16', 'Together', 'block_matrices', 'make_optimizer']
+           'exact_updates_shared', 'local', 'part_shapes', 'exchange', 'exact_updates_sharded', 'stochastic_round',
+           'StochasticBF16', 'Together', 'block_matrices', 'make_optimizer']
 
 # %% ../nbs/05_optimizers.ipynb #daa741f6
 import logging, math
@@ -16,6 +17,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional   # before any group is made: its defaults would keep a group, and gloo's threads, past destroy_process_group
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from .factorize import layer_part
 from .loro import exact_update
@@ -136,7 +138,7 @@ def fused_agrees(device:str, dtype:torch.dtype)->bool:
 def adam_step(ps:list, grads:list, m:list, *args):
     "`adam_fused` where it can serve, else `adam_foreach`."
     x = ps[0]
-    plain = all(type(p) is nn.Parameter and p.dtype==x.dtype==o.dtype and p.device==x.device and p.is_contiguous() and g.is_contiguous() for p,g,o in zip(ps,grads,m))
+    plain = all(type(p) in (nn.Parameter,Tensor) and p.dtype==x.dtype==o.dtype and p.device==x.device and p.is_contiguous() and g.is_contiguous() for p,g,o in zip(ps,grads,m))
     fused = plain and x.device.type in ('cpu','cuda') and x.dtype in (torch.float32,torch.float64) and fused_agrees(x.device.type, x.dtype)
     (adam_fused if fused else adam_foreach)(ps, grads, m, *args)
 
@@ -182,6 +184,59 @@ def exact_updates_shared(jobs:list[tuple], routes:list|None=None)->list[tuple[Te
         for k,i in enumerate(mine): done[i] = parts_[2*k], parts_[2*k+1]
     return [done[i] for i in range(len(jobs))]
 
+# %% ../nbs/05_optimizers.ipynb #096daa96
+def local(x:Tensor)->Tensor:
+    "This process's part of a sharded tensor; any other tensor itself."
+    return x.to_local() if isinstance(x, DTensor) else x
+
+def part_shapes(
+    p:DTensor,       # sharded along one dimension over a 1-D mesh
+)->list[torch.Size]: # of the part of each process
+    "How `p` is cut: as `torch.chunk` does, with empty parts at the end where there are more processes than rows."
+    dim, world = p.placements[0].dim, p.device_mesh.size()
+    cut = [c.shape for c in torch.empty(p.shape, device='meta').chunk(world, dim)]
+    return cut + [torch.Size(0 if i==dim else n for i,n in enumerate(p.shape))]*(world-len(cut))
+
+def exchange(
+    out:list[list[Tensor]],  # out[i]: what process i gets from this one
+    shapes:list[list],       # shapes[i]: of what process i sends to this one
+    like:Tensor,             # whose type and device all of them have
+    group,
+)->list[list[Tensor]]:       # from each process
+    "Lists of tensors from every process to every process, in one all-to-all."
+    sizes = [[math.prod(s) for s in ss] for ss in shapes]
+    sent = torch.cat([like.new_empty(0), *(x.flatten() for xs in out for x in xs)])
+    got = sent.new_empty(sum(map(sum, sizes)))
+    dist.all_to_all_single(got, sent, list(map(sum, sizes)), [sum(x.numel() for x in xs) for xs in out], group=group)
+    return [[x.view(s) for x,s in zip(flat.split(n), ss)] for flat,n,ss in zip(got.split(list(map(sum, sizes))), sizes, shapes)]
+
+# %% ../nbs/05_optimizers.ipynb #ca9a7ff5
+def _round(jobs:list[tuple], group, routes:list|None, errors:list)->list[tuple[Tensor,Tensor]]:
+    "Exact updates of at most as many pairs as there are processes: the i-th goes to process i, whole, and comes back in parts."
+    rank,world = dist.get_rank(group), dist.get_world_size(group)
+    wide, none = torch.promote_types(jobs[0][0].dtype, torch.float32), [[]]*(world-len(jobs))
+    parts = lambda B,A,dB,dA,lr: [local(o).to(wide) if o is not None else torch.zeros_like(local(p), dtype=wide) for o,p in ((B,B),(A,A),(dB,B),(dA,A))]
+    out, back, shapes = [parts(*j) for j in jobs], [[]]*world, [[]]*world
+    if own := jobs[rank:rank+1]: pair = own[0][:2]; cuts = [part_shapes(p) for p in pair]; shapes = [[b,a,b,a] for b,a in zip(*cuts)]
+    got = exchange(out+none, shapes, out[0][0], group)
+    if own:
+        dims = [p.placements[0].dim for p in pair]
+        whole = [torch.cat(xs, d) for xs,d in zip(zip(*got), dims*2)]
+        try: new = exact_update(*whole, own[0][4], routes)
+        except FloatingPointError as e: errors.append(str(e)); new = whole[:2]
+        back = [list(s) for s in zip(*(x.split([c[d] for c in cut], d) for x,cut,d in zip(new, cuts, dims)))]
+    return [tuple(x) for x in exchange(back, [[x.shape for x in o[:2]] for o in out]+none, out[0][0], group)[:len(jobs)]]
+
+def exact_updates_sharded(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]: # this process's parts
+    "`exact_updates` on sharded pairs. `FloatingPointError` on every process if any pair holds NaN or Inf."
+    group, done, errors = jobs[0][0].device_mesh.get_group(), {}, []
+    order, world = sorted(range(len(jobs)), key=lambda i: -job_cost(jobs[i])), dist.get_world_size(group)     # a round's pairs cost about the same
+    for k in range(0, len(order), world):
+        some = order[k:k+world]; done.update(zip(some, _round([jobs[i] for i in some], group, routes, errors)))
+    bad = torch.tensor(float(len(errors)), device=local(jobs[0][0]).device); dist.all_reduce(bad, group=group)
+    if bad: raise FloatingPointError(errors[0] if errors else 'exact update: a factor or direction holds NaN or Inf')
+    return [done[i] for i in range(len(jobs))]
+
 # %% ../nbs/05_optimizers.ipynb #708f9e9d
 def _ready(self, g:dict)->dict[int,list]: # step count -> parameters
     "The parameters of a group that have a gradient, by their own count of steps, this one included."
@@ -197,8 +252,8 @@ def _ready(self, g:dict)->dict[int,list]: # step count -> parameters
     return out
 
 def _lists(self, ps:list)->tuple[list,list,list]: # gradients in the moments' type, first and second moments
-    m,v = ([self.state[p][k] for p in ps] for k in ('exp_avg','exp_avg_sq'))
-    return [p.grad.to(o.dtype) for p,o in zip(ps,m)], m, v
+    m,v = ([local(self.state[p][k]) for p in ps] for k in ('exp_avg','exp_avg_sq'))
+    return [local(p.grad).to(o.dtype) for p,o in zip(ps,m)], m, v
 
 def _exact(self, g:dict, by_count:dict):
     "One exact step on each pair of a factor group; a missing direction is zero, a pair without gradients stays."
@@ -209,7 +264,8 @@ def _exact(self, g:dict, by_count:dict):
     for B,A in zip(g['params'][::2], g['params'][1::2]):
         if B in d or A in d: pairs.append((B,A)); jobs.append((B.detach(), A.detach(), d.get(B), d.get(A), size[B if B in size else A]))
     many = self.share and dist.is_available() and dist.is_initialized() and dist.get_world_size()>1
-    for (B,A),(b,a) in zip(pairs, (exact_updates_shared if many else exact_updates)(jobs, self.last_routes)): B.copy_(b); A.copy_(a)
+    how = exact_updates_sharded if isinstance(pairs[0][0], DTensor) else exact_updates_shared if many else exact_updates
+    for (B,A),(b,a) in zip(pairs, how(jobs, self.last_routes)): local(B).copy_(b); local(A).copy_(a)
 
 # %% ../nbs/05_optimizers.ipynb #91013e9e
 @torch.no_grad()
@@ -225,7 +281,7 @@ def _step(self, closure=None):
         riemann = g['factors'] and self.loro_type=='loro'
         if by_count and lr and riemann and g['updates']%self.exact_every==0: self._exact(g, by_count); self.last_exact = True; continue
         for t,ps in by_count.items():
-            grads,m,v = self._lists(ps); size = lr*(self.scale(g) if riemann else 1)
+            grads,m,v = self._lists(ps); ps = [local(p) for p in ps]; size = lr*(self.scale(g) if riemann else 1)
             if size: adam_step(ps, grads, m, v, t, size, (lr*correction(t, g['betas']) if riemann else lr)*wd, g['betas'], g['eps'])
             else: directions(m, v, grads, g['betas'], g['eps'])
     if self.refresh and self.param_groups[0]['updates']%self.refresh_every==0: refresh_moments(self, self.refresh)
@@ -361,7 +417,8 @@ def _refused(name:str, instead:str):
 def _torch(cls, **fixed):
     def make(model, lr, weight_decay, beta1=0., **_):
         kw = {k: (beta1 if v=='beta1' else v) for k,v in fixed.items()}
-        fused = all(p.device.type in ('cpu','cuda') for p in model.parameters())      # one pass over memory instead of a loop over tensors
+        sgd = cls is torch.optim.SGD                       # whose fused step knows no shards
+        fused = all(p.device.type in ('cpu','cuda') and not (sgd and isinstance(p, DTensor)) for p in model.parameters())      # one pass over memory instead of a loop over tensors
         return cls(param_groups(model, weight_decay=weight_decay), lr=lr, weight_decay=weight_decay, fused=fused, **kw)
     return make
 

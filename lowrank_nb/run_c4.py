@@ -76,6 +76,7 @@ def _model_flags(p:Parser):
     g.add_argument('--dtype', metavar='NAME', help='float32, bfloat16 (compute; weights stay float32) or pure_bfloat16 (weights too); default: bfloat16 where the device has it')
     g.add_argument('--device', default='auto', metavar='NAME', help='auto, cpu, cuda or mps')
     g.add_argument('--compile', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='torch.compile the model')
+    g.add_argument('--fsdp', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='under torchrun: cut weights, gradients and moments over the processes (FSDP2)')
     g.add_argument('--activation_checkpointing', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help="recompute activations in the backward pass")
     for f in ('--use_hf_model','--single_gpu'): g.add_argument(f, type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='accepted; nothing left to do')
 
@@ -257,6 +258,7 @@ def check_values(args):
 def check_together(args, kind:str, opt:str, world:int=1):
     "`InputError` for values that do not go together; fills in `gradient_accumulation` and `total_batch_size`."
     from lowrank_nb.lowrank import InputError
+    from lowrank_nb.sharding import check_sharded
     need = lambda ok, msg: None if ok else _refuse(msg)
     need(args.batch_size, '--batch_size: missing; pass the number of sequences in a micro-batch, such as --batch_size 16')
     one = args.batch_size*world
@@ -265,6 +267,7 @@ def check_together(args, kind:str, opt:str, world:int=1):
     need(one*args.gradient_accumulation==args.total_batch_size,
          f'--total_batch_size {args.total_batch_size}: is not batch_size {args.batch_size} x {world} process{"es" if world>1 else ""} x a whole gradient_accumulation'
          f'{" "+str(args.gradient_accumulation) if "gradient_accumulation" in args.given else ""}; pass a multiple of {one}')
+    if args.fsdp: check_sharded(opt, args.dtype, args.compile)
     restart = args.scheduler.startswith('cosine_restart')
     need(args.cosine_restart_freq or not restart, f'--cosine_restart_freq: --scheduler {args.scheduler} needs it; pass the updates between restarts, such as --cosine_restart_freq 500')
     need(args.max_train_tokens or args.scheduler=='const' or args.warmup_steps<args.num_training_steps,
@@ -427,6 +430,7 @@ def build(args, checked, where, save_dir:Path):
     from lowrank_nb.checkpoints import wrap
     from lowrank_nb.data import eval_batches, eval_rows
     from lowrank_nb.factorize import build_model, plan
+    from lowrank_nb.sharding import shard
     from lowrank_nb.training import Evaluate, Metrics, Progress, Refresh, Save, Trainer
     kind,opt,config,start,(train,val),tok = checked
     dtype, notes = pick_dtype(args, where.device), [fit_vocabulary(config, tok)]
@@ -436,15 +440,17 @@ def build(args, checked, where, save_dir:Path):
     if dtype=='pure_bfloat16': model.bfloat16()
     if args.activation_checkpointing: model.gradient_checkpointing_enable()
     steps = updates(args, train, tok, where)
-    optimizer = build_optimizer(args, opt, model, dtype)
     saved = wrap(model, fc)
+    net = shard(model, where.device) if args.fsdp else model      # before the optimizer: parameters change
+    optimizer = build_optimizer(args, opt, model, dtype)
     rows = eval_rows(val, tok, args.max_length, args.eval_tokens)
     cbs = [Metrics(save_dir), Progress(args.name or args.optimizer), Evaluate(list(eval_batches(rows, args.batch_size, where.rank, where.world)), args.eval_every)]
     if args.loro_refresh and opt!='loro_adamw': cbs.append(Refresh(args.loro_refresh, args.loro_refresh_freq))
     if args.save_ckpt: cbs.append(Save(save_dir, args.save_every, saved, tok, args.keep_last))
-    t = Trainer(model, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
+    t = Trainer(net, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
                 'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile)
     if start: t.resume(start, saved); notes.append(f'continuing from {start}, update {t.step}')
+    if args.fsdp: notes.append(f'--fsdp: weights, gradients and moments cut over {where.world} processes' if where.world>1 else '--fsdp: one process, nothing to cut')
     before = sum(p.numel() for p in dense.parameters())
     return t, start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)
 

@@ -24,6 +24,7 @@ from .export import model_card
 from .evaluate import LMLoss, evaluate
 from .lowrank import InputError
 from .optimizers import refresh_moments
+from .sharding import gather, in_step, is_sharded, load_parts, no_sync, put_together, take_apart, write_parts
 
 # %% ../nbs/10_training.ipynb #27aafa05
 log = logging.getLogger('lowrank_nb')
@@ -107,10 +108,11 @@ class Trainer:
     signal:int=0                    # set by a signal handler: stop before the next update
 
     def __post_init__(self):
-        self.loss = LMLoss(self.model)
+        self.loss = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)     # `shard` gives the loss
+        self.model, self.sharded = self.loss.model, is_sharded(self.loss)
         if self.compile: self.loss = torch.compile(self.loss)
         self.net = self.loss
-        if self.where.world>1: self.net = DDP(self.loss, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
+        if self.where.world>1 and not self.sharded: self.net = DDP(self.loss, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
         self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
         self.row, self.cut, self.before = {}, False, None
 
@@ -183,7 +185,7 @@ def gradients(
     for i,b in enumerate(batches):
         b = {k: b[k].to(self.where.device, non_blocking=True) for k in ('input_ids','labels')}
         last = i==len(batches)-1               # gradients travel between processes once, with the last micro-batch
-        with contextlib.nullcontext() if last or w==1 else self.net.no_sync():
+        with contextlib.nullcontext() if last or w==1 else no_sync(self.net):
             with self.autocast(): s,_ = self.net(**b)
             (s*(w/max(n,1))).backward()
         total = total + s.detach()
@@ -273,7 +275,8 @@ class Evaluate(Callback):
 
     def run(self, t):
         "Evaluate and log the row, unless a signal cuts it short."
-        row = evaluate(t.loss, self.until_signal(t), t.where.device, t.autocast)
+        own = self.until_signal(t)
+        row = evaluate(t.loss, in_step(own, t.where.sum) if t.sharded else own, t.where.device, t.autocast)
         cut, = t.where.sum(float(t.signal>0))
         t.cut = bool(cut)
         if cut: return                                                          # the run that goes on evaluates anew
@@ -318,8 +321,10 @@ def resume(
     saved:nn.Module,   # the model as it was saved, see `wrap`
 ):
     "Continue from a checkpoint."
-    load_weights(saved, folder)
+    (load_parts if self.sharded else load_weights)(saved, folder)
     shared,own = load_checkpoint(folder, self.where.rank, self.where.world)
+    parts = Path(folder)/'training'/'optimizer'
+    if self.sharded or parts.is_dir(): shared['optimizer'] = put_together(self.optimizer, shared['optimizer'], parts)
     self.optimizer.load_state_dict(shared['optimizer']); self.scheduler.load_state_dict(shared['scheduler'])
     self.step,self.tokens_seen,self.evaluated = (shared[k] for k in ('step','tokens_seen','evaluated'))
     self.stream.load_state_dict(own['stream']); set_rng_state(own['rng'])
@@ -333,7 +338,11 @@ class Save(Callback):
     def run(self, t):
         "Write the checkpoint of this update."
         self.done = t.step
-        p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, *t.state(), rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last,
+        (shared,own), parts = t.state(), {}
+        if t.sharded:
+            shared['optimizer'],big = take_apart(shared['optimizer'])
+            parts = dict(weights=gather(self.saved), each=lambda d: write_parts(big, d/'training'/'optimizer'))
+        p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, shared, own, **parts, rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last,
             finish=lambda d: (d/'README.md').write_text(model_card(d, where=d.stem)))
         if t.where.rank==0: log.info(f'saved {p}')
 
