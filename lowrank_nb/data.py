@@ -445,15 +445,23 @@ def _open(self:TrainStream):
     self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1, worker_init_fn=_patient)
     self.it = None
 
+def _bury(it)->bool:
+    "Whether a worker of a loader's iterator is dead; the others then go too, since they may wait for what it held."
+    workers = getattr(it, '_workers', [])
+    for w in workers: w.join(.2)
+    dead = any(w.exitcode not in (None,0) for w in workers)
+    if dead: [w.kill() for w in workers]
+    return dead
+
 @patch
 def __next__(self:TrainStream)->dict[str,torch.Tensor]:
     if self.it is None: self.it = _begun(self.loader)
     try: b = next(self.it)
     except StopIteration: return self._next_epoch()
-    except RuntimeError as e:
-        if 'DataLoader worker' not in str(e): raise
-        raise DataError(f'{self.source.split} data: a worker process died ({_brief(e)}), killed or out of memory; go on with --continue_from latest, and fewer --workers if it happens again') from None
     except InputError as e: raise type(e)(str(e).strip().splitlines()[-1].split('Error: ')[-1]) from None   # a worker's comes with its traceback
+    except (RuntimeError,OSError,EOFError) as e:             # as its queue or its shared memory has it
+        if not _bury(self.it): raise
+        raise DataError(f'{self.source.split} data: a worker process died, killed or out of memory ({_brief(e)}); go on with --continue_from latest, and fewer --workers if it happens again') from None
     self.batches += 1
     return b
 
