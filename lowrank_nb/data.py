@@ -432,18 +432,36 @@ def _patient(worker:int):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
 
+def _begun(loader):
+    "Its iterator. PyTorch would raise for a dead worker wherever the process happens to be, in the middle of an update too: put back the handler that was there; the loader's own wait finds out within 5 s."
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'SIGCHLD'): return iter(loader)
+    was = signal.getsignal(signal.SIGCHLD)
+    try: return iter(loader)
+    finally: signal.signal(signal.SIGCHLD, was)
+
 @patch
 def _open(self:TrainStream):
     ds = Rows(self.source, self.tok, self.batch_size, self.max_length, self.packing, f'{self.seed}/{self.epoch}', self.rank, self.world)
     self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1, worker_init_fn=_patient)
     self.it = None
 
+def _bury(it)->bool:
+    "Whether a worker of a loader's iterator is dead; the others then go too, since they may wait for what it held."
+    workers = getattr(it, '_workers', [])
+    for w in workers: w.join(.2)
+    dead = any(w.exitcode not in (None,0) for w in workers)
+    if dead: [w.kill() for w in workers]
+    return dead
+
 @patch
 def __next__(self:TrainStream)->dict[str,torch.Tensor]:
-    if self.it is None: self.it = iter(self.loader)
+    if self.it is None: self.it = _begun(self.loader)
     try: b = next(self.it)
     except StopIteration: return self._next_epoch()
     except InputError as e: raise type(e)(str(e).strip().splitlines()[-1].split('Error: ')[-1]) from None   # a worker's comes with its traceback
+    except (RuntimeError,OSError,EOFError) as e:             # as its queue or its shared memory has it
+        if not _bury(self.it): raise
+        raise DataError(f'{self.source.split} data: a worker process died, killed or out of memory ({_brief(e)}); go on with --continue_from latest, and fewer --workers if it happens again') from None
     self.batches += 1
     return b
 
@@ -476,7 +494,7 @@ def load_state_dict(self:TrainStream,
         if k in d['spec'] and d['spec'][k]!=v: raise InputError(f'--continue_from: the data stream had {k} {d["spec"][k]}, this run has {v}; pass what it had')
     self.epoch,self.batches = d['epoch'],d['batches']
     self._open()
-    if d['loader'] is not None: self.loader.load_state_dict(d['loader']); self.it = iter(self.loader)
+    if d['loader'] is not None: self.loader.load_state_dict(d['loader']); self.it = _begun(self.loader)
 
 # %% ../nbs/07_data.ipynb #697e35e2
 def _fingerprint(tok)->str: # of what decides the ids
@@ -583,9 +601,12 @@ class TokenSource(TextSource):
 @patch
 def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
     "The documents of one shard, int32 ids."
-    s = Path(file); ends = np.load(s.with_suffix('.ends.npy'), allow_pickle=False)
-    if not len(ends): return
-    ids, a = np.memmap(s.with_suffix('.ids'), np.dtype(self.plan['dtype']), 'r'), 0
+    s = Path(file)
+    try:
+        ends = np.load(s.with_suffix('.ends.npy'), allow_pickle=False)
+        if not len(ends): return
+        ids, a = np.memmap(s.with_suffix('.ids'), np.dtype(self.plan['dtype']), 'r'), 0
+    except Exception as e: raise _unreadable(file, e) from None
     for b in ends.tolist(): yield ids[a:b].view(np.ndarray).astype(np.int32); a = b
 
 @patch

@@ -6,7 +6,7 @@
 __all__ = ['LOAD', 'LAYOUTS', 'model_card', 'export', 'main', 'from_layout', 'import_published']
 
 # %% ../nbs/13_export.ipynb #46862901
-import argparse, json, re, sys
+import argparse, json, math, re, sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
@@ -22,7 +22,8 @@ def _json(path:Path)->dict: return json.loads(path.read_text()) if path.is_file(
 def _rows(run:Path, kind:str, last:int)->list[dict]: # complete lines up to step `last`, or all if it is negative
     p = run/'metrics.jsonl'
     lines = p.read_text().split('\n')[:-1] if p.is_file() else []
-    return [r for l in lines if l and (r := json.loads(l)).get('kind')==kind and (last<0 or r['step']<=last)]
+    none = lambda d: {k: math.nan if v is None and k in ('loss','ppl') else v for k,v in d.items()}      # of a skipped update, whose loss was no number
+    return [r for l in lines if l and (r := json.loads(l, object_hook=none)).get('kind')==kind and (last<0 or r['step']<=last)]
 
 def _figures(run:Path, step:int)->dict:
     train,ev = _rows(run, 'train', step), _rows(run, 'eval', step)

@@ -172,6 +172,15 @@ def _must_be_finite(*x:Tensor):
     for n,o in zip(('B','A','dB','dA'), x):
         if not torch.isfinite(o).all(): raise FloatingPointError(f'exact update: {n} of shape {tuple(o.shape)} holds NaN or Inf')
 
+def _attempt(route, *args, **kwargs)->tuple|None: # None: its factorization did not converge, which the next route need not share
+    try: return route(*args, **kwargs)
+    except torch.linalg.LinAlgError: return None
+
+def _last_resort(*x)->tuple[Tensor,Tensor]:
+    "QR and SVD in float64, after which there is nothing left to try."
+    try: return exact_update_qr(*x)
+    except torch.linalg.LinAlgError as e: raise FloatingPointError(f'exact update: factors of shapes {tuple(x[0].shape)} and {tuple(x[1].shape)} do not converge ({str(e).splitlines()[0][:80]})') from None
+
 @torch.no_grad()
 def exact_update(
     B:Tensor,        # (out, rank)
@@ -179,18 +188,19 @@ def exact_update(
     dB:Tensor|None,  # (out, rank) direction for B; None counts as zero
     dA:Tensor|None,  # (rank, in) direction for A; None counts as zero
     lr:float,        # step size, Adam's bias correction included
-    routes:list|None=None,   # gets the route's name: 'sweeps', 'svd' or 'qr'
+    routes:list|None=None,   # gets the route's name: 'sweeps', 'svd' or, with float64 factors, 'qr'
 )->tuple[Tensor,Tensor]: # balanced new factors, in the dtype of the old
-    "The exact LORO update in factored form, O((out+in) r² + r³). `FloatingPointError` on NaN or Inf: nothing is returned then."
+    "The exact LORO update in factored form, O((out+in) r² + r³). `FloatingPointError` on NaN or Inf, or where nothing converges: nothing is returned then."
     x = [_working(o, like) for o,like in ((B,B),(A,A),(dB,B),(dA,A))]
-    if x[0].dtype==torch.float64: _must_be_finite(*x); route, (b,a) = 'qr', exact_update_qr(*x, lr)
+    if x[0].dtype==torch.float64: _must_be_finite(*x); route, (b,a) = 'qr', _last_resort(*x, lr)
     else:
         G = grams(*x)
         if not math.isfinite(sum(G[i].trace() for i in (0,2,3,5))): _must_be_finite(*x)     # the sums of all squares: a pass less over each
-        good = inverses(G); coefs = good and by_sweeps(G, *good, lr)
+        good = inverses(G); coefs = good and _attempt(by_sweeps, G, *good, lr)
         route = 'sweeps' if coefs else 'svd'
         if not coefs and not good: x = [o.double() for o in x]; G = grams(*x)
-        b,a = combine(*x, coefs or by_svd(G, lr, cutoff=1e-7 if good else 1e-13))
+        coefs = coefs or _attempt(by_svd, G, lr, cutoff=1e-7 if good else 1e-13)
+        b,a = combine(*x, coefs) if coefs else _last_resort(*(o.double() for o in x), lr)
     if routes is not None: routes.append(route)
     sign = torch.where((x[0]*b).sum(0) < 0, -1., 1.).to(b)
     return (b*sign).to(B.dtype), (sign[:,None]*a).to(A.dtype)

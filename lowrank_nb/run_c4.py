@@ -133,6 +133,7 @@ def _training_flags(p:Parser):
     g.add_argument('--lr_jag_after_warmup', type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help='restarts begin after the warm-up only')
     g.add_argument('--weight_decay', type=number, default=0.0, metavar='X', help='decoupled weight decay')
     g.add_argument('--grad_clipping', type=number, default=0.0, metavar='X', help='largest norm of the whole gradient; 0: off')
+    g.add_argument('--on_nan', default='stop', metavar='NAME', help='at a loss or gradient that is not finite: stop, or skip (leave that update out)')
     g.add_argument('--beta1', type=number, default=0.0, metavar='X', help="sgd's momentum, Adafactor's beta1; the Adam family has 0.9")
     g.add_argument('--seed', type=count, default=0, metavar='N', help='of weights, masks and data order')
 
@@ -249,6 +250,7 @@ def check_values(args):
     if s!='auto' and s!=-1: check_positive('--loro_lr_scaler', s, whole=False)
     args.scheduler = pick(args.scheduler, ('const','linear','cosine','cosine_restart','cosine_restart_zero'), '--scheduler')
     args.loro_type = pick(args.loro_type, ('loro','eucl'), '--loro_type')
+    args.on_nan = pick(args.on_nan, ('stop','skip'), '--on_nan')
     args.proj_type = pick(args.proj_type, ('std','reverse_std','right','left','full'), '--proj_type')
     if args.loro_refresh is not None: args.loro_refresh = pick(args.loro_refresh, ('all','lrk','reg'), '--loro_refresh')
     if args.dtype is not None:
@@ -385,6 +387,14 @@ def lock(folder:Path):
         raise InputError(f'--save_dir {folder}: another run writes there; wait for its end, or name another folder') from None
     return f
 
+def _make(d:Path, new:bool)->Path: # a name of our own making must be new: of two runs that begin in the same second, the later gets -2
+    n, p = 1, d
+    while True:
+        try: p.mkdir(parents=True, exist_ok=not new); return p
+        except FileExistsError:
+            if not new: raise
+            n += 1; p = d.with_name(f'{d.name}-{n}')
+
 def run_dir(args, where, start)->tuple[Path,object]: # and its lock
     "The run's directory, the same on every process; made and locked by rank 0."
     import torch.distributed as dist
@@ -393,8 +403,9 @@ def run_dir(args, where, start)->tuple[Path,object]: # and its lock
     d = Path(args.save_dir) if args.save_dir else start.parent if start else Path('checkpoints')/f'{args.optimizer.lower()}-c4'/f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     held = error = None
     if where.rank==0:
-        try: d.mkdir(parents=True, exist_ok=True); held = lock(d)
+        try: d = _make(d, not (args.save_dir or start)); held = lock(d)
         except InputError as e: error = str(e)
+        except OSError as e: error = f'--save_dir {d}: cannot be written to ({e.strerror}); name another folder'
     if where.world>1:
         box = [str(d), error]; dist.broadcast_object_list(box, 0); d, error = Path(box[0]), box[1]
     if error: raise InputError(error)
@@ -448,7 +459,7 @@ def build(args, checked, where, save_dir:Path):
     if args.loro_refresh and opt!='loro_adamw': cbs.append(Refresh(args.loro_refresh, args.loro_refresh_freq))
     if args.save_ckpt: cbs.append(Save(save_dir, args.save_every, saved, tok, args.keep_last))
     t = Trainer(net, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
-                'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile)
+                'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile, on_nan=args.on_nan)
     if start: t.resume(start, saved); notes.append(f'continuing from {start}, update {t.step}')
     if args.fsdp: notes.append(f'--fsdp: weights, gradients and moments cut over {where.world} processes' if where.world>1 else '--fsdp: one process, nothing to cut')
     before = sum(p.numel() for p in dense.parameters())
