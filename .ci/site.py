@@ -4,6 +4,7 @@ Each function returns what is wrong, a line each. PROC is the folder that nbdev_
 import ast, configparser, json, re, sys
 from pathlib import Path
 import yaml
+from outputs import chatter
 
 root = Path(__file__).resolve().parent.parent
 nbs = root/'nbs'
@@ -24,6 +25,10 @@ def alt_text()->list[str]:
             alt = re.match(r'(?:#\|.*\n)*?#\| fig-alt: "([^"\n]{40,})"\n', source(c))
             if not alt: bad.append(f"{p.name} {c['id']}: a figure without #| fig-alt of 40 characters or more, on a line of its own at the top")
     return bad
+
+def quiet()->list[str]:
+    "No stored output is a library's aside or a progress bar."
+    return [f"{p.name} {c['id']}: stores stderr or a progress bar; python .ci/outputs.py --strip removes it" for p in notebooks() for c in cells(p) if any(map(chatter, c.get('outputs', [])))]
 
 def entries(x)->list[str]: # the pages of a sidebar, in order
     if isinstance(x, str): return [x]
@@ -106,14 +111,14 @@ def api(proc:Path)->list[str]:
     for f in sorted((root/'lowrank_nb').glob('*.py')):
         text = f.read_text(encoding='utf-8'); nb = re.search(r'File to edit: \.\./nbs/(\S+\.ipynb)', text)
         if not nb: continue
-        shown = {m for c in cells(proc/nb[1]) if c['cell_type']=='code' and any('text/markdown' in o.get('data', {}) for o in c['outputs']) for m in re.findall(r'^show_doc\((\w+)', source(c), flags=re.M)}
+        shown = {m for c in cells(proc/nb[1]) if c['cell_type']=='code' and any('text/markdown' in o.get('data', {}) for o in c['outputs']) for m in (x.rpartition('.')[2] for x in re.findall(r'^show_doc\(([\w.]+)', source(c), flags=re.M))}
         public = {o.name for o in ast.parse(text).body if isinstance(o, (ast.FunctionDef,ast.ClassDef)) and not o.name.startswith('_')}
         bad += [f'{nb[1]}: {n} has no documentation on the page' for n in sorted(public-shown)]
     return bad
 
 def check(proc:Path|None=None):
     "Raise with every line that is wrong."
-    bad = [l for f in (alt_text, sidebar, index, titles) for l in f()] + [l for f in (links, citations, dashes, api) if proc for l in f(Path(proc))]
+    bad = [l for f in (alt_text, quiet, sidebar, index, titles) for l in f()] + [l for f in (links, citations, dashes, api) if proc for l in f(Path(proc))]
     if bad: raise AssertionError('\n'.join(['the site:', *bad]))
 
 if __name__=='__main__':

@@ -17,6 +17,8 @@ def main(notebook:str, out:str):
             with open(out, 'a') as f: f.write(json.dumps([round(time.perf_counter()-start, 2), name, first[:90]])+'\n')
             if not self.exc and (d := difference(name, cell.id, stored, cell.outputs)): differ.append(f'  {cell.id}: {first[:90]}\n    {d}')
     CaptureShell.cell = timed
+    try: import pandas; pandas.set_option('display.max_columns', 20)     # as under Jupyter: here it would fit tables to a terminal
+    except ImportError: pass
     nbdev_test.__wrapped__(path=notebook, n_workers=0, do_print=True)
     if differ: sys.exit('\n'.join([f'{name}: {len(differ)} cells no longer say what is stored; execute it again, or see .ci/outputs.py', *differ]))
 
