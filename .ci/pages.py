@@ -1,4 +1,4 @@
-"""Checks of the site that need no Quarto: links and anchors, alt text, sidebar, titles, citations, API.  site.py [PROC]
+"""Checks of the site that need no Quarto: links and anchors, alt text, sidebar, titles, citations, API.  pages.py [PROC]
 
 Each function returns what is wrong, a line each. PROC is the folder that nbdev_proc_nbs writes; without it only the notebooks themselves are checked."""
 import ast, configparser, json, re, sys
@@ -112,6 +112,8 @@ def api(proc:Path)->list[str]:
         text = f.read_text(encoding='utf-8'); nb = re.search(r'File to edit: \.\./nbs/(\S+\.ipynb)', text)
         if not nb: continue
         shown = {m for c in cells(proc/nb[1]) if c['cell_type']=='code' and any('text/markdown' in o.get('data', {}) for o in c['outputs']) for m in (x.rpartition('.')[2] for x in re.findall(r'^show_doc\(([\w.]+)', source(c), flags=re.M))}
+        if any('show_doc' in source(c) and '[source](' not in ''.join(''.join(o.get('data', {}).get('text/markdown', '')) for o in c['outputs']) for c in cells(proc/nb[1]) if c['cell_type']=='code'):
+            bad.append(f'{nb[1]}: documentation without links to its source; the package must be installed (its entry point nbdev), pip install -e .')
         public = {o.name for o in ast.parse(text).body if isinstance(o, (ast.FunctionDef,ast.ClassDef)) and not o.name.startswith('_')}
         bad += [f'{nb[1]}: {n} has no documentation on the page' for n in sorted(public-shown)]
     return bad
