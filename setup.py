@@ -19,7 +19,8 @@ setup(
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*']), include_package_data=True,
     package_data={cfg['lib_name']: ['configs/*.json', 'py.typed']},
     python_requires='>='+cfg['min_python'], install_requires=cfg['requirements'].split(), extras_require=extras,
-    entry_points={'console_scripts': cfg.get('console_scripts', '').split()}, zip_safe=False,
+    entry_points={'console_scripts': cfg.get('console_scripts', '').split(),
+                  'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]}, zip_safe=False,      # the site links names to their documentation and source by it
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'License :: OSI Approved :: Apache Software License',
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
 )
