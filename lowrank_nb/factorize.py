@@ -6,13 +6,15 @@
 __all__ = ['SCOPES', 'KINDS', 'MASKS', 'config_dir', 'config_names', 'load_model_config', 'build_model', 'layer_part',
            'is_conv1d', 'block_linears', 'FactorizeConfig', 'check_positive', 'check_between', 'check_factorize',
            'nonlinear', 'Choice', 'plan', 'ZeroLinear', 'as_linear', 'make_layer', 'factorize', 'merge', 'cost_report',
-           'describe']
+           'tensor_bytes', 'after_a_step', 'kept_bytes', 'activation_bytes', 'describe']
 
 # %% ../nbs/04_factorize.ipynb #c07e2c0a
 import copy, json, logging, math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Callable
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -311,6 +313,59 @@ def cost_report(
     rows['attention scores'] = dict(params=0, flops=4*seq_len*c.hidden_size*c.num_hidden_layers, weight_bytes=0, grad_bytes=0, adam_bytes=0)
     rows['total'] = {k: sum(r[k] for r in rows.values()) for k in ('params','flops','weight_bytes','grad_bytes','adam_bytes')}
     return [dict(part=k, **v) for k,v in rows.items()]
+
+# %% ../nbs/04_factorize.ipynb #583f3f43
+def tensor_bytes(
+    x, # tensors, in dicts, lists and tuples as deep as it likes
+)->int:
+    "Bytes that they take."
+    if isinstance(x, Tensor): return x.numel()*x.element_size()
+    return sum(map(tensor_bytes, x.values() if isinstance(x, dict) else x if isinstance(x, (list,tuple)) else ()))
+
+def after_a_step(
+    make:Callable,   # model -> optimizer
+    model:nn.Module, # on 'meta', in the type of the moments
+)->torch.optim.Optimizer:
+    "The optimizer after one step, with all the state that it will ever keep."
+    for p in model.parameters(): p.grad = torch.zeros_like(p) if p.requires_grad else None
+    opt = make(model); opt.step()
+    for p in model.parameters(): p.grad = None
+    return opt
+
+# %% ../nbs/04_factorize.ipynb #12e4d3a0
+def kept_bytes(model:nn.Module, ids:Tensor)->int:
+    "Bytes that autograd keeps of a pass through the blocks, beside the weights themselves."
+    kept, own = {}, {p.untyped_storage()._cdata for p in model.parameters()}
+    see = lambda t: (kept.setdefault(t.untyped_storage()._cdata, t), t)[1]
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda t: t): model.base_model(input_ids=ids, use_cache=False)
+    return sum(t.untyped_storage().nbytes() for k,t in kept.items() if k not in own)
+
+def _fake_kept(config, c:FactorizeConfig, layers:int, sequences:int, length:int, dtype:str, recompute:bool)->int:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import masking_utils
+    config = copy.deepcopy(config); config.num_hidden_layers = layers
+    unpacked = mock.patch.object(masking_utils, 'find_packed_sequence_indices', return_value=None, create=True)    # it reads values, which fakes have not, and else builds a mask
+    with unpacked, FakeTensorMode(), torch.autocast('cpu', torch.bfloat16, enabled=dtype=='bfloat16'):
+        m = factorize(build_model(config), replace(c, method='random', init='xavier')).train()       # as large as any other start
+        if dtype=='pure_bfloat16':
+            for p in m.parameters(): p.data = p.data.bfloat16()
+        if recompute: m.gradient_checkpointing_enable()
+        return kept_bytes(m, torch.zeros(sequences, length, dtype=torch.long))
+
+# %% ../nbs/04_factorize.ipynb #4f0000cc
+def activation_bytes(
+    config,                # a Transformers config
+    c:FactorizeConfig,
+    sequences:int=1,       # that a device takes at a time
+    length:int=256,        # tokens in a sequence
+    dtype:str='float32',   # bfloat16: compute in it over float32 weights; pure_bfloat16: weights in it too
+    recompute:bool=False,  # activation checkpointing: what stands between blocks is kept, and one block at a time made anew
+)->int:
+    "What the blocks keep for the backward pass. The loss's chunks of logits and temporary buffers come on top."
+    kept = lambda layers, r: _fake_kept(config, c, layers, sequences, length, dtype, r)
+    one,two = kept(1, recompute), kept(2, recompute)
+    block = kept(2, False)-kept(1, False) if recompute else 0
+    return one+(config.num_hidden_layers-1)*(two-one)+block
 
 # %% ../nbs/04_factorize.ipynb #15192bee
 def _per_part(todo:list[Choice])->str:
