@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MIN    := .venv-min
 
-.PHONY: help env demo test slow bench nbs clean
+.PHONY: help env demo test slow docs-check bench min nbs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
@@ -26,6 +27,17 @@ test: $(STAMP) ## everything that CI runs
 slow: $(STAMP) ## the notebooks' long cells too
 	$(BIN)/nbdev_test --flags slow --n_workers 1 --timing
 
+docs-check: $(STAMP) ## run every notebook and compare its outputs with the stored ones
+	$(BIN)/python .ci/docs_check.py
+
+$(MIN)/.installed: setup.py settings.ini constraints-min.txt
+	$(PYTHON) -m venv $(MIN)
+	$(MIN)/bin/pip install -q -e '.[dev]' -c constraints-min.txt
+	@touch $@
+
+min: $(MIN)/.installed ## the core notebooks and a short run with the oldest versions that settings.ini admits
+	$(MIN)/bin/python .ci/oldest.py
+
 bench: $(STAMP) ## the CPU benchmarks, about 20 minutes on a quiet machine (benchmarks/feed.py and gpu.py need arguments of their own)
 	for b in exact lazy layers head step parts startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 	$(BIN)/python benchmarks/step.py --threads 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
@@ -35,4 +47,4 @@ nbs: $(STAMP) ## execute the notebooks in place, in order, and clean them
 	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
 
 clean: ## remove what the targets made
-	rm -rf _docs _proc build dist *.egg-info $(VENV)
+	rm -rf _docs _proc build dist *.egg-info $(VENV) $(MIN)

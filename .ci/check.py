@@ -2,7 +2,7 @@
 
 Notebooks clean, export in sync, every notebook run, docs processed, and the command line on real data: the C4 sample in
 `../shared` where that folder is, the corpus that Python carries elsewhere."""
-import json, os, re, shutil, subprocess, sys, tempfile, time, zipfile
+import ast, configparser, json, os, re, shutil, subprocess, sys, tempfile, time, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,8 +24,11 @@ def run(name, f):
     print(f"{'ok    ' if ok else 'FAILED'} {name}  ({time.time()-start:.0f} s){chr(10)+why if why else ''}", flush=True)
     return ok
 
+LONGEST = '12_compare.ipynb', 'a hub that drops, stalls, limits, fails, dies', '07_data.ipynb', '10_training.ipynb', '11_run_c4.ipynb', '05_optimizers.ipynb', '08_evaluate.ipynb', 'demo, 6 updates a run', '13_export.ipynb'
+
 def run_all():
-    "All checks, two at a time (each is one process of one thread)."
+    "All checks, two at a time (each is one process of one thread), the longest first, so that the two end together."
+    checks.sort(key=lambda c: LONGEST.index(c[0]) if c[0] in LONGEST else len(LONGEST))
     with ThreadPoolExecutor(2) as pool: return list(pool.map(lambda c: run(*c), checks))
 
 def sh(*cmd, cwd=root, env=env, ok=0):
@@ -76,10 +79,27 @@ def docs():
         sh('nbdev_proc_nbs', cwd=t, env=dict(env, PATH=f"{q.parent}{os.pathsep}{env['PATH']}"))
         made = list((t/'_proc').glob('*.ipynb'))
         if len(made) < len(notebooks()): raise AssertionError(f'{len(made)} processed pages for {len(notebooks())} notebooks')
-        pages = {p.name for p in made} | {p.name for p in (t/'_proc').glob('*.qmd')}
-        for p in made:
-            for link in re.findall(r'\]\(([\w./-]+\.(?:ipynb|qmd))', p.read_text()):
-                if Path(link).name not in pages: raise AssertionError(f'{p.name} links to {link}, which is no page')
+        sh(sys.executable,'.ci/pages.py',t/'_proc',cwd=t)
+
+def settings():
+    ini = configparser.ConfigParser(delimiters=['=']); ini.read(root/'settings.ini', encoding='utf-8')
+    return ini['DEFAULT']
+
+MODULE = {'pyyaml':'yaml'}               # where the import is not the package's own name
+ELSEWHERE = {'bitsandbytes'}             # taken where it is installed: it needs CUDA
+
+def imported():
+    "Top-level names of every import in the package, without Python's own."
+    nodes = [n for p in (root/'lowrank_nb').glob('*.py') for n in ast.walk(ast.parse(p.read_text(encoding='utf-8')))]
+    names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names] + [n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level]
+    return {n.split('.')[0] for n in names} - {*sys.stdlib_module_names} - {'lowrank_nb'}
+
+def requirements():
+    "Each requirement is imported, and each import is required: by settings.ini itself or by one of its extras."
+    modules = lambda line: {MODULE.get(n, n).replace('-','_') for n in (re.match(r'[\w-]+', r)[0].lower() for r in line.split())}
+    needed = modules(settings()['requirements']); optional = {m for k,v in settings().items() if k.endswith('_requirements') and not k.startswith('dev') for m in modules(v)}
+    if unused := needed-imported(): raise AssertionError(f'no module imports {sorted(unused)}')
+    if undeclared := imported()-needed-optional-ELSEWHERE: raise AssertionError(f'settings.ini does not name {sorted(undeclared)}')
 
 # ---- command line
 
@@ -132,7 +152,7 @@ def packaging():
     "A wheel from the sdist: every module, the configs and py.typed in it; it imports from there without the optional libraries and knows its configs."
     with tempfile.TemporaryDirectory() as d:
         t = copy_of_tree(d); pip = [sys.executable,'-m','pip','--disable-pip-version-check','-q']
-        sh(*pip,'install','-t',f'{d}/build','build'); sh(sys.executable,'-m','build','-o',f'{d}/dist',t, cwd=d, env=dict(env, PYTHONPATH=f'{d}/build'))    # sdist, and the wheel from it
+        sh(sys.executable,'-m','build','--no-isolation','-o',f'{d}/dist',t, cwd=d)    # sdist, and the wheel from it; build and setuptools are part of [dev]
         wheel, = Path(d,'dist').glob('*.whl')
         with zipfile.ZipFile(wheel) as z: names = {*z.namelist()}
         want = {p.relative_to(t).as_posix() for p in (t/'lowrank_nb').rglob('*') if p.suffix in ('.py','.json','.typed')}
@@ -174,6 +194,7 @@ def demo():
 if __name__=='__main__':
     check('export in sync, notebooks clean', in_sync)
     check('no stored errors or absolute paths', outputs_stored)
+    check('requirements: all used, none missing', requirements)
     check('README.md in sync', lambda: sh(sys.executable,'.ci/readme.py','--check'))
     times = tempfile.NamedTemporaryFile('w', suffix='.jsonl')
     for p in sorted(notebooks(), key=lambda p: -p.stat().st_size): check(p.name, one_notebook(p, times.name))
@@ -182,7 +203,7 @@ if __name__=='__main__':
     check('bad input: one line, exit code 2', refuses)
     check('hub unreachable: one line, exit code 2', no_hub)
     check('help', lambda: sh(sys.executable,'run_c4.py','--help'))
-    for tool in ('lowrank_prepare','lowrank_export','lowrank_compare'): check(f'{tool} --help', lambda tool=tool: sh(tool,'--help'))
+    for tool in (c.split('=')[0] for c in settings()['console_scripts'].split()): check(f'{tool} --help', lambda tool=tool: sh(tool,'--help'))
     check('benchmark script, smallest model', lambda: sh(sys.executable,'benchmarks/gpu.py','--device','cpu','--models','llama_9m','--dtype','float32','--batch','1','--repeats','1','--out',os.devnull))
     check('demo, 6 updates a run', demo)
     check('8-bit Adam', eight_bit)
