@@ -7,7 +7,7 @@ root = Path(__file__).resolve().parent.parent
 env = dict(os.environ, OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', MPLBACKEND='agg', HF_HUB_DISABLE_TELEMETRY='1')
 
 def run(p:Path)->bool:
-    r = subprocess.run([sys.executable,'.ci/timed.py',p,os.devnull], cwd=root, env=env, capture_output=True, text=True)
+    r = subprocess.run([sys.executable,'.ci/timed.py',p,os.devnull,'--exact'], cwd=root, env=env, capture_output=True, text=True)
     print(f"{'ok    ' if r.returncode==0 else 'FAILED'} {p.name}" + (f'\n{r.stderr[-3000:]}' if r.returncode else ''), flush=True)
     return r.returncode==0
 

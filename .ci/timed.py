@@ -1,10 +1,10 @@
-"""`nbdev_test` on one notebook, in this process, and its outputs held against the stored ones.  timed.py NOTEBOOK OUT
+"""`nbdev_test` on one notebook, in this process, and its outputs held against the stored ones.  timed.py NOTEBOOK OUT [--exact]
 
-Writes the seconds of each cell to OUT as JSON lines; ends with 1 where a cell fails, or says another thing than the notebook stores."""
+Writes the seconds of each cell to OUT as JSON lines; ends with 1 where a cell fails, or says another thing than the notebook stores (numbers count with --exact only)."""
 import json, sys, time
 from outputs import difference
 
-def main(notebook:str, out:str):
+def main(notebook:str, out:str, exact:str=''):
     from execnb.shell import CaptureShell
     from nbdev.test import nbdev_test
     plain, name, differ = CaptureShell.cell, notebook.rsplit('/',1)[-1], []
@@ -15,7 +15,7 @@ def main(notebook:str, out:str):
         try: return plain(self, cell, *args, **kwargs)
         finally:
             with open(out, 'a') as f: f.write(json.dumps([round(time.perf_counter()-start, 2), name, first[:90]])+'\n')
-            if not self.exc and (d := difference(name, cell.id, stored, cell.outputs)): differ.append(f'  {cell.id}: {first[:90]}\n    {d}')
+            if not self.exc and (d := difference(name, cell.id, stored, cell.outputs, bool(exact))): differ.append(f'  {cell.id}: {first[:90]}\n    {d}')
     CaptureShell.cell = timed
     try: import pandas; pandas.set_option('display.max_columns', 20)     # as under Jupyter: here it would fit tables to a terminal
     except ImportError: pass
