@@ -115,7 +115,8 @@ def _model_flags(p:Parser):
 def _method_flags(p:Parser):
     g = p.add_argument_group('method: parameterization x optimizer')
     g.add_argument('--optimizer', default='adam', metavar='NAME', help='loro_adamw, adamw_cola, adamw_lost (shorthands for pairs), adam, adamw, sgd, adafactor, muon, adam8bit, galore_adamw, apollo, fira, ...')
-    g.add_argument('--parameterization', metavar='NAME', help='dense, lowrank, cola, lost or zero (the control): over what --optimizer implies')
+    g.add_argument('--parameterization', metavar='NAME', help='dense, lowrank, cola, lost, zero (the control) or one of your own (--plugin): over what --optimizer implies')
+    g.add_argument('--plugin', metavar='FILE', help='a Python file that registers a parameterization of your own; it is run')
     g.add_argument('--loro_scope', metavar='NAME', help='which linear layers are factorized: all, attn or mlp; default: none')
     g.add_argument('--loro_attn_rank', type=count, default=128, metavar='R', help='rank of the attention layers')
     g.add_argument('--loro_mlp_rank', type=count, default=128, metavar='R', help='rank of the MLP layers')
@@ -202,13 +203,14 @@ SHORTHANDS = dict(loro_adamw=('lowrank','loro_adamw'), adamw_cola=('cola','adamw
 
 def resolve_pair(args)->tuple[str,str]: # (parameterization, optimizer)
     "The pair that the flags mean. `InputError` for unknown names, and where a scope is needed and missing."
-    from lowrank_nb.factorize import KINDS, SCOPES
+    from lowrank_nb.factorize import SCOPES, load_plugin, pick_kind
     from lowrank_nb.lowrank import InputError, pick
     from lowrank_nb.optimizers import OPTIMIZERS
+    if args.plugin: load_plugin(args.plugin)
     name = pick(args.optimizer, [*OPTIMIZERS, *(k for k in SHORTHANDS if k not in OPTIMIZERS)], '--optimizer')
     kind,opt = SHORTHANDS.get(name, ('dense',name))
     if args.loro_scope is not None: pick(args.loro_scope, SCOPES, '--loro_scope')
-    if args.parameterization is not None: kind = pick(args.parameterization, KINDS, '--parameterization')
+    if args.parameterization is not None: kind = pick_kind(args.parameterization, '--parameterization')
     elif name=='loro_adamw' and args.loro_scope is None: kind = 'dense'
     if kind!='dense' and args.loro_scope is None: raise InputError(f'--loro_scope: {kind} needs it to know which layers to replace; pass --loro_scope all')
     return kind, opt
@@ -244,7 +246,7 @@ def idle_flags(args, kind:str, opt:str)->list[str]: # one line each
         (('cola_silu',), kind not in ('cola','lost'), '--optimizer adamw_cola'),
         (('cola_recompute',), kind!='cola', '--optimizer adamw_cola'),
         (('cola_keep_mlp_act',), kind!='cola' and not (kind=='lost' and args.cola_silu), '--optimizer adamw_cola'),
-        (('lost_sparsity','lost_sparse_method','lost_sparse_svd_rank','lost_gamma','lost_sparse_svd_inverse'), kind!='lost', '--optimizer adamw_lost'),
+        (('lost_sparsity','lost_sparse_method','lost_sparse_svd_rank','lost_gamma','lost_sparse_svd_inverse'), kind in ('dense','lowrank','cola','zero'), '--optimizer adamw_lost'),   # a kind of one's own may read them
         (('lost_sparse_svd_rank','lost_sparse_svd_inverse'), kind=='lost' and args.lost_sparse_method!='svd', '--lost_sparse_method svd'),
         (('rank','update_proj_gap','galore_scale','proj_type'), not galore, '--optimizer galore_adamw'),
         (('loro_refresh_freq',), not args.loro_refresh, '--loro_refresh all'),
@@ -308,9 +310,9 @@ def check_together(args, kind:str, opt:str, world:int=1):
     need(args.max_train_tokens or args.scheduler=='const' or args.warmup_steps<args.num_training_steps,
          f'--warmup_steps {args.warmup_steps}: not below --num_training_steps {args.num_training_steps}; pass a smaller one')
     need(args.loro_refresh_freq or not args.loro_refresh, '--loro_refresh_freq: --loro_refresh needs it; pass the updates between refreshes, such as --loro_refresh_freq 500')
-    silu = kind=='cola' or (kind=='lost' and args.cola_silu)
-    need(not(silu and opt=='loro_adamw' and args.loro_type=='loro'),
-         f'--loro_type loro: {kind} has a SiLU between its factors, and their product means nothing; pass --loro_type eucl, or --optimizer adamw with --parameterization {kind}')
+    from lowrank_nb.factorize import nonlinear
+    need(not(nonlinear(factorize_config(args, kind)) and opt=='loro_adamw' and args.loro_type=='loro'),
+         f'--loro_type loro: {kind} has {"a SiLU" if kind in ("cola","lost") else "something nonlinear"} between its factors, and their product means nothing; pass --loro_type eucl, or --optimizer adamw with --parameterization {kind}')
 
 def _refuse(msg:str):
     from lowrank_nb.lowrank import InputError

@@ -1,0 +1,15 @@
+"""The runs of notebook 23: SLTrain in the setting of notebook 20, so that rows compare. It can be stopped and goes on where it was.
+
+    python studies/sltrain_c4.py
+
+From the top of a checkout, with C4's files (or the sample of it) in `../shared/data/c4/en`; rows go to nbs/results/sltrain.jsonl.
+The grid grows until the best rate lies inside; then three seeds at the best rate."""
+from c4_bytes import SEEDS, SETTING, STEPS
+from lowrank_nb.compare import add_plugin, compare
+
+OUT = 'nbs/results/sltrain.jsonl'
+DENSITY, SCALE = .03, .25     # the paper's for LLaMA 60M: a density of 3%, alpha / rank = 32 / 128
+
+if __name__=='__main__':
+    add_plugin('studies/sltrain.py', rates=(1e-3,2e-3,4e-3,8e-3), flags=f'--lost_sparsity {DENSITY} --lost_gamma {SCALE}')
+    for r in compare(['sltrain'], SETTING, OUT, STEPS, SEEDS, jobs=2): print(r['key'], r.get('loss', r.get('failed')))
