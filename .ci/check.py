@@ -124,7 +124,7 @@ def command(variant, data, start, extra=(), small=SMALL):
             if (steps,evals)!=(list(range(1,21)),[10,20]): raise AssertionError(f'train rows {steps}, eval rows {evals}')
             if not rows[-1]['loss'] < rows[0]['loss']: raise AssertionError(f"validation loss {rows[-1]['loss']} is not below the first training loss {rows[0]['loss']}")
             names = sorted(p.name for p in Path(f'{d}/run').iterdir())
-            if names!=['args.json','metrics.jsonl','model_10','model_20','run.lock','summary.json']: raise AssertionError(f'the run left {names}')
+            if names!=['args.json','metrics.jsonl','model_10','model_20','run.lock','summary.json','tensorboard']: raise AssertionError(f'the run left {names}')
             if 'method:' not in r.stderr: raise AssertionError('no start-up log')
     return f
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['METHODS', 'CORE', 'add_plugin', 'Setting', 'Run', 'model_of', 'train_flops', 'data_hash', 'read_rows', 'thin',
            'one_run', 'work', 'finished', 'best_rate', 'next_rates', 'tune', 'compare', 'summarize', 'markdown',
-           'draw_curves', 'draw_rates', 'draw_costs', 'compare_parser', 'check_compare', 'report', 'main']
+           'draw_curves', 'draw_rates', 'draw_costs', 'plot_parser', 'read_run', 'draw_runs', 'plot_main',
+           'compare_parser', 'check_compare', 'report', 'main']
 
 # %% ../nbs/12_compare.ipynb #15aa8f70
 import hashlib, json, math, os, subprocess, sys, tempfile
@@ -131,7 +132,7 @@ def one_run(
     env = dict(os.environ, OMP_NUM_THREADS=str(threads or os.cpu_count()))
     with tempfile.TemporaryDirectory() as d:
         out, flags = Path(d)/'run', r.flags(s)
-        cmd = [sys.executable, '-c', 'import sys; from lowrank_nb.run_c4 import main; sys.exit(main())', *flags, '--name', r.method, '--save_dir', str(out)]
+        cmd = [sys.executable, '-c', 'import sys; from lowrank_nb.run_c4 import main; sys.exit(main())', *flags, '--name', r.method, '--report_to', 'none', '--save_dir', str(out)]
         p = subprocess.run(cmd, capture_output=True, text=True, env=env)
         if p.returncode==2: return dict(asdict(r), key=r.key, failed=p.stderr.strip().splitlines()[-1][:300])
         if p.returncode: raise ChildProcessError(f'{r.key}: exit code {p.returncode}; what has a row is kept, and the same command goes on\n{p.stderr[-2000:]}')
@@ -274,6 +275,57 @@ def draw_costs(axs, table:list[dict]):
         for r in table: ax.errorbar(r[k]/unit, r['loss'], yerr=r['spread'], fmt='o', color=_color(r['method'])['color'], label=r['method'])
         ax.set(xlabel=label)
     axs[0].set(ylabel='validation loss (nats per token)'); axs[0].legend()
+
+# %% ../nbs/12_compare.ipynb #47f86701
+def plot_parser()->Parser:
+    "The flags of `lowrank_plot`."
+    p = Parser(prog='lowrank_plot', description="Draw runs over each other from their metrics.jsonl: training loss as a line, validation loss as dots.")
+    p.add_argument('runs', nargs='+', metavar='RUN', help="directories of runs")
+    p.add_argument('--out', default='runs.png', metavar='FILE', help='the figure: png, pdf or svg by its ending')
+    p.add_argument('--x', default='updates', metavar='NAME', help='what the losses are drawn over: updates or tokens')
+    p.add_argument('--smooth', type=count, default=10, metavar='N', help='updates in the running mean of the training loss')
+    return p
+
+def read_run(run:str|Path)->tuple[list[dict],list[dict]]: # train and eval rows
+    "The rows of a run; an update that was skipped has no loss. `InputError` where there is no record or no update in it."
+    from lowrank_nb.training import read_metrics
+    if not (Path(run)/'metrics.jsonl').is_file(): raise InputError(f"{run}: holds no metrics.jsonl; pass a run's directory, such as checkpoints/loro")
+    train = [r for r in read_metrics(run) if math.isfinite(r['loss'])]
+    if not train: raise InputError(f'{run}: no update is recorded yet')
+    return train, read_metrics(run, 'eval')
+
+# %% ../nbs/12_compare.ipynb #861350b9
+def draw_runs(
+    ax,
+    runs:dict,          # label -> rows, from `read_run`
+    x:str='updates',    # or 'tokens'
+    smooth:int=10,      # updates in the running mean
+):
+    "Training and validation loss of each run, in nats per token."
+    for i,(name,(train,ev)) in enumerate(runs.items()):
+        at = {r['step']: r['tokens_seen'] if x=='tokens' else r['step'] for r in train}
+        loss, k = [r['loss'] for r in train], min(smooth, len(train))
+        mean_of = [mean(loss[j-k+1:j+1]) for j in range(k-1, len(loss))]
+        ax.plot([at[r['step']] for r in train[k-1:]], mean_of, color=f'C{i%10}', lw=1, alpha=.6, label=None if ev else name)
+        seen = [r for r in ev if r['step'] in at]
+        if seen: ax.plot([at[r['step']] for r in seen], [r['loss'] for r in seen], color=f'C{i%10}', marker='o', ms=4, label=name)
+    ax.set(xlabel='update' if x=='updates' else 'training tokens', ylabel='nats per token (line: training, dots: validation)'); ax.legend()
+
+def plot_main(argv:list[str]|None=None)->int: # exit code
+    "The command `lowrank_plot`."
+    from matplotlib.figure import Figure
+    try:
+        a = plot_parser().parse(sys.argv[1:] if argv is None else argv)
+        x = pick(a.x, ('updates','tokens'), '--x'); check_positive('--smooth', a.smooth)
+        if Path(a.out).suffix.lower() not in ('.png','.pdf','.svg'): raise InputError(f'--out {a.out}: must end in .png, .pdf or .svg')
+        if not Path(a.out).absolute().parent.is_dir(): raise InputError(f'--out {a.out}: there is no folder {Path(a.out).parent}')
+        names = [Path(r).resolve().name for r in a.runs]
+        runs = {n if names.count(n)==1 else str(r): read_run(r) for n,r in zip(names, a.runs)}
+        fig = Figure(figsize=(7,4), layout='constrained'); draw_runs(fig.add_subplot(), runs, x, a.smooth); fig.savefig(a.out, dpi=150)
+    except (UsageError,InputError) as e: return _say(e, 0, name='lowrank_plot')
+    except OSError as e: return _say(f'--out {a.out}: cannot be written ({e.strerror})', 0, name='lowrank_plot')
+    sys.stdout.write(f"{a.out}: {', '.join(runs)}\n")
+    return 0
 
 # %% ../nbs/12_compare.ipynb #6587e688
 def compare_parser()->Parser:

@@ -7,8 +7,9 @@ __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler'
            'parser', 'untold', 'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together',
            'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model', 'updates',
            'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log', 'check_all', 'build',
-           'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast', 'disk', 'main',
-           'run_quietly', 'demo_command', 'demo', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
+           'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast', 'disk', 'cost_parser',
+           'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly', 'demo_command', 'demo',
+           'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
@@ -646,6 +647,59 @@ def disk(args, start, steps:int, each:int)->list[str]: # `each`: bytes of a chec
     line = f"checkpoints: {kept} of {size(each)}, {size(kept*each)} on disk" + (f', {size(need)} while one is written' if need>kept*each else '') + f'; {size(free)} are free'
     return [line] if need<free else [line, f'warning: the checkpoints need {size(need)} and {size(free)} are free; pass --keep_last 2, a larger --save_every, or another --save_dir']
 
+# %% ../nbs/11_run_c4.ipynb #c15ed552
+def cost_parser()->Parser:
+    "The flags of `lowrank_cost`."
+    p = Parser(prog='lowrank_cost', description='Parameters, FLOPs and memory of a model under each method, before any training; no weights are allocated.')
+    for add in (_model_flags, _method_flags, _cola_lost_flags): add(p)
+    g = p.add_argument_group('the table')
+    g.add_argument('--methods', metavar='A,B', help='parameterizations side by side, of dense, lowrank, cola, lost, zero; default: dense and what the flags above say')
+    g.add_argument('--batch_size', type=count, default=16, metavar='N', help='sequences in a micro-batch on one device, for the activations')
+    return p
+
+def cost_args(argv:list[str])->tuple: # flags of a whole run, methods
+    "A run's flags from those of `lowrank_cost`. `UsageError` or `InputError` for one that cannot be."
+    from lowrank_nb.factorize import KINDS
+    from lowrank_nb.lowrank import pick
+    own = cost_parser().parse(argv)
+    if own.parameterization and not own.loro_scope: own.loro_scope = 'all'
+    args = argparse.Namespace(**{**vars(parser().parse([])), **vars(own), 'train_data_path': 'embedded', 'val_data_path': 'embedded', 'total_batch_size': own.batch_size, 'gradient_accumulation': 1, 'fsdp': False})
+    if own.optimizer.lower() in SHORTHANDS and not args.loro_scope: args.loro_scope = 'all'
+    named = own.methods.split(',') if own.methods else None
+    check_values(args)
+    kind,opt = resolve_pair(args)
+    return args, kind, opt, [pick(m, KINDS, '--methods') for m in named] if named else list(dict.fromkeys(['dense',kind]))
+
+# %% ../nbs/11_run_c4.ipynb #c747c7f6
+def cost_row(args, kind:str, opt:str, config)->list: # the cells of its line
+    "What one method costs: parameters, training FLOPs a token, bytes by what they are for."
+    from lowrank_nb.factorize import build_model, check_factorize, cost_report, plan
+    fc = factorize_config(args, kind); check_factorize(fc, FLAGS); plan(build_model(config, 'meta'), fc, FLAGS)
+    t = cost_report(shapes(args, config, kind), args.max_length)[-1]; held,_ = memory(args, kind, opt, config, args.dtype or 'bfloat16')
+    parts = [held.pop(k) for k in ('weights','gradients','optimizer','activations')]
+    return [kind, opt, f"{t['params']/1e6:,.1f}", f"{3*t['flops']/1e9:,.3f}", *map(size, parts), size(sum(parts)+sum(held.values()))]
+
+def cost_table(argv:list[str])->str:
+    "The table of `lowrank_cost`, in Markdown."
+    from lowrank_nb.data import load_tokenizer
+    from lowrank_nb.factorize import load_model_config, nonlinear
+    args,kind,opt,methods = cost_args(argv)
+    if not args.model_config: raise UsageError('--model_config: missing; pass a JSON config, or a name such as llama_130m')
+    config = load_model_config(args.model_config)
+    if 'tokenizer' in args.given: fit_vocabulary(config, load_tokenizer(args.tokenizer))     # else the config's own vocabulary
+    steps = lambda m: 'adamw' if m!=kind and opt=='loro_adamw' and (m=='dense' or nonlinear(factorize_config(args, m))) else opt      # where no Riemannian step is
+    rows = [cost_row(args, m, steps(m), config) for m in methods]
+    head = ['method','optimizer','parameters (M)','training GFLOP a token','weights','gradients','optimizer state','activations','in all']
+    line = lambda r: '| '+' | '.join(r)+' |'
+    return '\n'.join([line(head), '|---|---|'+'---:|'*7, *map(line, rows), '', f"{args.model_config}, {args.batch_size} sequences of {args.max_length} tokens on a device, {args.dtype or 'bfloat16'}; the loss and temporary buffers come on top"])
+
+def cost_main(argv:list[str]|None=None)->int: # exit code
+    "The command `lowrank_cost`."
+    from lowrank_nb.lowrank import InputError
+    try: _heavy_imports(); sys.stdout.write(cost_table(sys.argv[1:] if argv is None else argv)+'\n')
+    except (UsageError,InputError) as e: return _say(e, 0, name='lowrank_cost')
+    return 0
+
 # %% ../nbs/11_run_c4.ipynb #8c331b52
 def main(argv:list[str]|None=None)->int: # exit code
     "Run the command line."
@@ -704,7 +758,7 @@ DEMO = dict(control='--optimizer adamw --parameterization zero --loro_scope all 
 def demo_command(name:str, out:Path, steps:int)->list[str]:
     "The command line of one run of the demo."
     common = f'--model_config llama_9m --tokenizer bytes --train_data_path embedded --val_data_path embedded --batch_size 8 --max_length 256 ' \
-             f'--num_training_steps {steps} --warmup_steps {max(1,steps//10)} --scheduler cosine --eval_every {max(1,steps//4)} --eval_tokens 100_000 --loro_attn_rank 32 --loro_mlp_rank 32 --workers 0 --seed 0'
+             f'--num_training_steps {steps} --report_to none --warmup_steps {max(1,steps//10)} --scheduler cosine --eval_every {max(1,steps//4)} --eval_tokens 100_000 --loro_attn_rank 32 --loro_mlp_rank 32 --workers 0 --seed 0'
     return [sys.executable, '-c', 'import sys; from lowrank_nb.run_c4 import main; sys.exit(main())', *common.split(), *DEMO[name].split(), '--name', name, '--save_dir', str(out/name)]
 
 # %% ../nbs/11_run_c4.ipynb #ee47fb4c
@@ -722,6 +776,10 @@ def demo(args)->int:
     demo_figure(out).savefig(out/'curves.png', dpi=150)
     sys.stdout.write(f'\n{table}\n\nOne seed, {steps} updates of 2,048 bytes: all four learn beyond the control, a bigram model; this ranks nothing.\ntable and curves: {out}\n')
     return 0
+
+def demo_main(argv:list[str]|None=None)->int: # exit code
+    "The command `lowrank_demo`: `run_c4.py --demo`."
+    return main(['--demo', *(sys.argv[1:] if argv is None else argv)])
 
 # %% ../nbs/11_run_c4.ipynb #876746cf
 def demo_table(out:Path)->str:
