@@ -209,6 +209,7 @@ if __name__=='__main__':
     check('8-bit Adam', eight_bit)
     for v in VARIANTS: check(f'train {v}', command(v, DATA, [sys.executable] if v=='lost_svd' else [*TORCHRUN,'1']))
     check('train loro, 2 processes', command('loro', DATA, [*TORCHRUN,'2'], ['--batch_size','4']))
+    check('train loro, 2 processes, sharded', command('loro', DATA, [*TORCHRUN,'2'], ['--batch_size','4','--fsdp','True']))
     if shared.is_dir():
         for v in ('cola','lost_random','loro'): check(f'train {v} through a loopback hub', hub(v))
         check('a hub that drops, stalls, limits, fails, dies', hub_faults)

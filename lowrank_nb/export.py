@@ -60,7 +60,7 @@ def model_card(
     cfg, args = _json(ck/'config.json'), _json(run/'args.json')
     base, how = (cfg['base'], cfg['factorize']) if cfg.get('model_type')=='lowrank' else (cfg, {})
     keep = 'model_type','hidden_size','n_embd','intermediate_size','num_hidden_layers','n_layer','num_attention_heads','n_head','vocab_size','tie_word_embeddings'
-    mine = lambda k: how['kind']=='lost' or k not in ('sparsity','method','svd_rank','gamma','inverse')
+    mine = lambda k: how['kind'] not in ('lowrank','cola','zero') or k not in ('sparsity','method','svd_rank','gamma','inverse')
     shape = {k: base[k] for k in keep if base.get(k) is not None} | {k: v for k,v in how.items() if v not in (None,False) and mine(k)}
     recipe = {k: args[k] for k in ('optimizer','lr','scheduler','warmup_steps','batch_size','total_batch_size','max_length','packing','tokenizer','dtype','seed','weight_decay','grad_clipping') if args.get(k) is not None}
     if Path(str(recipe.get('tokenizer'))).is_dir(): recipe['tokenizer'] = Path(recipe['tokenizer']).name     # a path on somebody's disk is nobody else's business
