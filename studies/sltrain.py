@@ -11,7 +11,8 @@ class SLTrainLinear(LowRankLinear):
         self.register_buffer('support', torch.arange(places, device=self.A.device))     # places in the flattened W
 
     def dense_weight(self):
-        return (self.scale*(self.B@self.A)).flatten().index_add(0, self.support, self.S).view(self.out_features, -1)
+        W = self.scale*(self.B@self.A)
+        return W.flatten().index_add(0, self.support, self.S.to(W.dtype)).view(W.shape)      # under autocast W is narrower than S
 
     def forward(self, x): return F.linear(x, self.dense_weight(), self.bias)
     def flops(self): return 2*self.in_features*self.out_features                        # a token's; B A is made once a batch
