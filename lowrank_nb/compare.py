@@ -332,19 +332,19 @@ def compare_parser()->Parser:
     "The flags of `lowrank_compare`."
     p = Parser(prog='lowrank_compare', description='Methods x learning rates x seeds on one data set and budget: rows, a table, figures. Stopped, it goes on where it was.', allow_abbrev=False)
     d = Setting()
-    p.add_argument('--methods', default=','.join(CORE), metavar='A,B', help=f"of {', '.join(METHODS)}; default: {','.join(CORE)}")
+    p.add_argument('--methods', default=','.join(CORE), metavar='A,B', help=f"of {', '.join(METHODS)}")
     p.add_argument('--plugin', metavar='FILE', help='a Python file that registers parameterizations of your own, each then a name for --methods; it is run')
     p.add_argument('--rates', metavar='X,Y', help='first grid of learning rates for every method; default: each its own. A grid grows until the best rate lies inside')
-    p.add_argument('--seeds', type=count, default=3, metavar='N', help='seeds at the best rate (default 3)')
-    p.add_argument('--steps', type=count, default=600, metavar='N', help='updates of a run (default 600)')
+    p.add_argument('--seeds', type=count, default=3, metavar='N', help='seeds at the best rate')
+    p.add_argument('--steps', type=count, default=600, metavar='N', help='updates of a run')
     p.add_argument('--final_steps', type=count, metavar='N', help='updates of the runs at the best rate; default: --steps')
-    p.add_argument('--data', default=d.data, metavar='GLOB', help="training files; default: 'embedded', the documentation that Python carries")
+    p.add_argument('--data', default=d.data, metavar='GLOB', help="training files, or 'embedded': the documentation that Python carries")
     p.add_argument('--val_data', default=d.val_data, metavar='GLOB', help='validation files')
-    p.add_argument('--model_config', default=d.model, metavar='PATH', help=f'a JSON config or a name (default {d.model})')
-    p.add_argument('--tokenizer', default=d.tokenizer, metavar='NAME', help=f'default {d.tokenizer}')
-    for k in ('rank','batch_size','max_length','eval_tokens'): p.add_argument(f'--{k}', type=count, default=getattr(d,k), metavar='N', help=f'default {getattr(d,k)}')
-    p.add_argument('--jobs', type=count, default=1, metavar='N', help='runs at a time; they share the cores (default 1)')
-    p.add_argument('--out', default='comparison', metavar='DIR', help='where rows.jsonl, table.md and the figures go (default comparison)')
+    p.add_argument('--model_config', default=d.model, metavar='PATH', help='a JSON config, or a name such as llama_60m')
+    p.add_argument('--tokenizer', default=d.tokenizer, metavar='NAME', help="a name on the hub, a folder, or 'bytes'")
+    for k,h in dict(rank='rank of the attention and MLP layers', batch_size='sequences in an update', max_length='tokens in a sequence', eval_tokens='predicted tokens of an evaluation').items(): p.add_argument(f'--{k}', type=count, default=getattr(d,k), metavar='N', help=h)
+    p.add_argument('--jobs', type=count, default=1, metavar='N', help='runs at a time; they share the cores')
+    p.add_argument('--out', default='comparison', metavar='DIR', help='where rows.jsonl, table.md and the figures go')
     return p
 
 # %% ../nbs/12_compare.ipynb #8f841ae6

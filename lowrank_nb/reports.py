@@ -60,7 +60,8 @@ class _Wandb:
         import wandb
         kept = save_dir/'wandb.id'
         known = kept.read_text().strip() if step and kept.is_file() else None
-        self.run = wandb.init(project=os.environ.get('WANDB_PROJECT', 'lowrank_nb'), name=name, config=flags, dir=str(save_dir), id=known, resume='allow' if known else None)
+        self.run = wandb.init(project=os.environ.get('WANDB_PROJECT', 'lowrank_nb'), name=name, config=flags, dir=str(save_dir), id=known, resume='allow' if known else None,
+                              settings=wandb.Settings(x_disable_meta=True))     # else it records the command line and the script's path by itself
         kept.write_text(self.run.id+'\n')
     def log(self, values:dict, step:int): self.run.log(values, step=step)
     def close(self): self.run.finish()

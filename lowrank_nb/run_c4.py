@@ -296,7 +296,7 @@ def check_values(args):
     for k in ('lr','galore_scale'): check_positive(flag(k), getattr(args,k), whole=False)
     for k in ('weight_decay','grad_clipping','warmup_steps','workers','seed'):
         v = getattr(args,k)
-        if not (math.isfinite(v) and v>=0): raise InputError(f'{flag(k)} {v}: must be a finite number, 0 or above')
+        if not (math.isfinite(v) and v>=0): raise InputError(f'{flag(k)} {v}: must be a {"finite" if isinstance(v,float) else "whole"} number, 0 or above')
     check_between('--min_lr_ratio', args.min_lr_ratio, 0, 1)
     if not 0 <= args.beta1 < 1: raise InputError(f'--beta1 {args.beta1}: must lie in [0, 1)')
     s = args.loro_lr_scaler
@@ -696,7 +696,10 @@ def cost_table(argv:list[str])->str:
 def cost_main(argv:list[str]|None=None)->int: # exit code
     "The command `lowrank_cost`."
     from lowrank_nb.lowrank import InputError
-    try: _heavy_imports(); sys.stdout.write(cost_table(sys.argv[1:] if argv is None else argv)+'\n')
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        cost_parser().parse(argv); _heavy_imports()      # --help and a mistyped flag do not wait for them
+        sys.stdout.write(cost_table(argv)+'\n')
     except (UsageError,InputError) as e: return _say(e, 0, name='lowrank_cost')
     return 0
 
