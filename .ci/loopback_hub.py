@@ -2,10 +2,11 @@
 
 `python .ci/loopback_hub.py --data DIR --tokenizer DIR -- COMMAND...` serves DIR's c4-train.* and c4-validation.* files as
 `allenai/c4` (config `en`) and the tokenizer folder as `t5-base`, sets HF_ENDPOINT and a fresh HF_HOME, runs COMMAND and exits with its code.
-`--fault drop|stall|429|503 --every N --times M` lets requests for data files fail."""
+`--fault drop|stall|429|503 --every N --times M` lets requests for data files fail; of several faults each has its turn."""
 import argparse, hashlib, json, os, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -94,25 +95,25 @@ class Fault:
     """What goes wrong with the bodies of data files: of every `every`-th request for one after the first `after`, up to `times` in all.
     `drop`: half a body, then the connection closes; `stall`: half a body, then silence; `429` (with Retry-After) and `503`: no body."""
     kinds = 'drop', 'stall', '429', '503'
-    def __init__(self, kind, every=2, times=3, seconds=30, after=0):
-        if kind not in self.kinds: raise ValueError(f'fault {kind}: pass one of {", ".join(self.kinds)}')
-        self.kind, self.every, self.left, self.seconds, self.seen, self.lock = kind, every, times, seconds, -after, threading.Lock()
+    def __init__(self, *turns, every=2, times=3, seconds=30, after=0):
+        if odd := {*turns}-{*self.kinds}: raise ValueError(f'fault {odd}: pass some of {", ".join(self.kinds)}')
+        self.turns, self.every, self.left, self.seconds, self.seen, self.lock = cycle(turns), every, times, seconds, -after, threading.Lock()
 
     def __call__(self, h):
         if h.command!='GET' or '/resolve/' not in h.path or not h.path.split('?')[0].endswith('.gz'): return False
         with self.lock:
             self.seen += 1
             if self.left<=0 or self.seen<=0 or self.seen%self.every: return False
-            self.left -= 1
-        print(f'loopback hub: {self.kind}', file=sys.stderr, flush=True)
-        if self.kind in ('429','503'):
-            h.send(b'busy', int(self.kind), **(dict(Retry_After=1) if self.kind=='429' else {})); return True
+            self.left -= 1; kind = next(self.turns)
+        print(f'loopback hub: {kind}', file=sys.stderr, flush=True)
+        if kind in ('429','503'):
+            h.send(b'busy', int(kind), **(dict(Retry_After=1) if kind=='429' else {})); return True
         whole = h.send
         def half(body, code=200, **headers):
             h.send_response(code); h.close_connection = True
             for k,v in {'Content-Length': len(body), 'X-Repo-Commit': SHA, **{k.replace('_','-'): v for k,v in headers.items()}}.items(): h.send_header(k, str(v))
             h.end_headers(); h.wfile.write(body[:len(body)//2]); h.wfile.flush()
-            if self.kind=='stall': time.sleep(self.seconds)
+            if kind=='stall': time.sleep(self.seconds)
         h.send = half
         try:
             path = unquote(urlsplit(h.path).path).strip('/')
@@ -133,11 +134,11 @@ def serve(data, tokenizer, port=0, fault=None):
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--data', required=True); p.add_argument('--tokenizer', required=True); p.add_argument('--port', type=int, default=0)
-    p.add_argument('--fault', choices=Fault.kinds, help='what goes wrong with data files'); p.add_argument('--every', type=int, default=2, help='of so many requests one fails'); p.add_argument('--times', type=int, default=3, help='so often')
+    p.add_argument('--fault', nargs='+', choices=Fault.kinds, help='what goes wrong with data files, in turn'); p.add_argument('--every', type=int, default=2, help='of so many requests one fails'); p.add_argument('--times', type=int, default=3, help='so often')
     p.add_argument('--after', type=int, default=0, help='after so many good ones'); p.add_argument('--stall', type=float, default=30, help='seconds of silence of a stall')
     p.add_argument('command', nargs=argparse.REMAINDER)
     a = p.parse_args(); cmd = a.command[1:] if a.command[:1]==['--'] else a.command
-    with serve(a.data, a.tokenizer, a.port, Fault(a.fault, a.every, a.times, a.stall, a.after) if a.fault else None) as url, tempfile.TemporaryDirectory() as home:
+    with serve(a.data, a.tokenizer, a.port, Fault(*a.fault, every=a.every, times=a.times, seconds=a.stall, after=a.after) if a.fault else None) as url, tempfile.TemporaryDirectory() as home:
         env = {k:v for k,v in os.environ.items() if k.lower() not in ('http_proxy','https_proxy','all_proxy')}
         return subprocess.run(cmd, env=dict(env, HF_ENDPOINT=url, HF_HOME=home, HF_HUB_DISABLE_XET='1')).returncode
 
