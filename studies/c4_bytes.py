@@ -29,6 +29,9 @@ QUESTIONS = {
     "rank":                                      [(m, rank(r), False) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
 }
 
+# What a whole pass makes of an answer that was ahead after 600 updates.
+PASS = [('loro', '--loro_freq 1')]
+
 def tuning(m:str, rows:list[dict])->list[Run]:
     "The runs of a method's grid, grown while its best rate lies at the edge."
     tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
@@ -47,8 +50,9 @@ def after_tuning(rows:list[dict])->list[Run]:
     seeds = [Run(m, best[m], s, STEPS) for m in CORE if m in best for s in SEEDS]
     ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in ((.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
     long = [Run(m, best[m], s, LONG) for s in SEEDS for m in CORE if m in best]
+    passes = [Run(m, best[m], s, LONG, extra) for s in SEEDS for m,extra in PASS if m in best]
     more = [Run(m, best[m], s, STEPS) for m in MORE if m in best for s in SEEDS]
-    return seeds + long + ask + more
+    return seeds + long + ask + passes + more
 
 def queue(rows:list[dict])->list[Run]:
     "All runs that are known to be wanted, given the rows that are there."
