@@ -69,7 +69,7 @@ def init_factors(
     init:str='xavier',        # one of `INITS`
     weight:Tensor|None=None,  # (out, in) dense weight: needed by 'svd', used by 'auto'
 ):
-    "Fill both factors. All arithmetic is float32 or better, also for bfloat16 factors; draws come from torch's global generator."
+    "Fill both factors; on 'meta' nothing happens. Arithmetic is float32 or better, draws come from torch's global generator. `InputError` for an unknown init, or 'svd' without a weight."
     kind,num = parse_init(init)
     if kind=='svd' and weight is None: raise InputError("init svd: needs a dense weight to factor; use LowRankLinear.from_linear")
     if B.is_meta: return
