@@ -72,7 +72,7 @@ class LOROAdamW(Optimizer):
         eps:float=1e-6,                # added to sqrt(v) before bias correction
         weight_decay:float=0.0,        # decoupled
         loro_type:str='loro',          # loro: Riemannian; eucl: plain Adam on the factors
-        exact_every:int=1,             # updates between exact steps (500 in the recipes)
+        exact_every:int=1,             # updates between exact steps, --loro_freq (500 in the recipes)
         lr_scaler:float|str=-1,        # scale of lazy steps; -1 or 'auto': rank / hidden_size
         refresh:str|None=None,         # all, lrk or reg; None: never
         refresh_every:int=0,           # updates between refreshes
@@ -159,6 +159,7 @@ def exact_updates(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Te
     finally: torch.set_num_threads(n)
     return [done[i] for i in range(len(jobs))]
 
+# %% ../nbs/05_optimizers.ipynb #e19bc842
 def owners(
     costs:list[float],
     world:int,
@@ -169,6 +170,7 @@ def owners(
         out[i] = load.index(min(load)); load[out[i]] += costs[i]
     return out
 
+# %% ../nbs/05_optimizers.ipynb #94a5829c
 def exact_updates_shared(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
     "`exact_updates` with the work shared out over all processes; every process gets every result."
     rank,world = dist.get_rank(), dist.get_world_size()
@@ -227,6 +229,7 @@ def _round(jobs:list[tuple], group, routes:list|None, errors:list)->list[tuple[T
         back = [list(s) for s in zip(*(x.split([c[d] for c in cut], d) for x,cut,d in zip(new, cuts, dims)))]
     return [tuple(x) for x in exchange(back, [[x.shape for x in o[:2]] for o in out]+none, out[0][0], group)[:len(jobs)]]
 
+# %% ../nbs/05_optimizers.ipynb #a5064c1e
 def exact_updates_sharded(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]: # this process's parts
     "`exact_updates` on sharded pairs. `FloatingPointError` on every process if any pair holds NaN or Inf."
     group, done, errors = jobs[0][0].device_mesh.get_group(), {}, []
@@ -255,6 +258,7 @@ def _lists(self, ps:list)->tuple[list,list,list]: # gradients in the moments' ty
     m,v = ([local(self.state[p][k]) for p in ps] for k in ('exp_avg','exp_avg_sq'))
     return [local(p.grad).to(o.dtype) for p,o in zip(ps,m)], m, v
 
+# %% ../nbs/05_optimizers.ipynb #1d65816e
 def _exact(self, g:dict, by_count:dict):
     "One exact step on each pair of a factor group; a missing direction is zero, a pair without gradients stays."
     d, size, jobs, pairs = {}, {}, [], []
@@ -299,6 +303,7 @@ def stochastic_round(
     noise = torch.randint(0, 1<<16, bits.shape, dtype=torch.int32, device=x.device, generator=generator)
     return ((bits+noise) & -65536).view(torch.float32).bfloat16()   # bfloat16 is the upper half of a float32
 
+# %% ../nbs/05_optimizers.ipynb #51f8c1f3
 class StochasticBF16(Optimizer):
     "Run the optimizer that `make(model)` returns on float32 shadows of the model's bfloat16 parameters."
     def __init__(self, make, model:nn.Module):
@@ -401,6 +406,7 @@ def _projected(cls):
     Projected.__name__ = cls.__name__
     return Projected
 
+# %% ../nbs/05_optimizers.ipynb #772c451a
 def _galore(model, lr, weight_decay, cls='GaLore', rank=128, update_proj_gap=50, scale=1., proj_type='std', **_):
     try: import pytorch_optimizer as po
     except ImportError: raise InputError(f"--optimizer {cls.lower()}: needs pytorch-optimizer; pip install 'lowrank_nb[baselines]'") from None
@@ -429,6 +435,7 @@ OPTIMIZERS = dict(adam=_torch(torch.optim.Adam), adamw=_torch(torch.optim.AdamW)
     galore_adamw=_galore, apollo=partial(_galore, cls='APOLLO'), fira=partial(_galore, cls='Fira'), galore_adafactor=_refused('galore_adafactor','galore_adamw'),
     galore_adamw8bit=_refused('galore_adamw8bit','galore_adamw'), galore_adamw8bit_per_layer=_refused('galore_adamw8bit_per_layer','galore_adamw'))
 
+# %% ../nbs/05_optimizers.ipynb #d7b9dc47
 def make_optimizer(
     name:str,                # a key of `OPTIMIZERS`, in any case
     model:nn.Module,
