@@ -50,7 +50,7 @@ def moved(
     return B@A - lr*(Bp.T@dA + (dB - B@(Bp@dB)) @ Ap.T)
 
 def exact_update_dense(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->Tensor: # (out, in), of rank r
-    "The new weight by its definition, on the whole matrix: readable, and the yardstick for `exact_update`."
+    "The new weight by its definition, on the whole matrix: readable, and the yardstick for `exact_update`, whose arguments it takes."
     b,a = retract(moved(B, A, dB, dA, lr), B.shape[1])
     return b@a
 
@@ -64,11 +64,11 @@ def exact_update_qr(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->tuple[T
 
 # %% ../nbs/01_loro.ipynb #c24c9651
 def grams(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor)->tuple: # six (rank, rank) matrices
-    "All inner products that the exact update needs."
+    "All inner products that the exact update needs: BᵀB, BᵀdB, dBᵀdB, AAᵀ, A dAᵀ, dA dAᵀ, where B and dB are (out, rank), A and dA (rank, in)."
     return B.T@B, B.T@dB, dB.T@dB, A@A.T, A@dA.T, dA@dA.T
 
 def combine(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, coefs:tuple)->tuple[Tensor,Tensor]:
-    "New factors from the old ones, the directions, and the coefficients (S_B, T_B, S_A, T_A)."
+    "New factors from the old ones, the directions, and the coefficients (S_B, T_B, S_A, T_A), each (rank, rank)."
     SB,TB,SA,TA = coefs
     return torch.addmm(B@SB, dB, TB), torch.addmm(SA.T@A, TA.T, dA)
 

@@ -54,7 +54,7 @@ def refresh_moments(
     optimizer:Optimizer, # over groups of `param_groups`
     which:str,           # all, lrk (factors) or reg (the others)
 ):
-    "Reset moments and step counts of the chosen parameters, as if they had just been made."
+    "Reset moments and step counts of the chosen parameters, as if they had just been made. `InputError` for another word."
     which = pick(which, REFRESH, 'refresh')
     for o in parts(optimizer):
         for g in o.param_groups:
@@ -97,18 +97,18 @@ class LOROAdamW(Optimizer):
 
 # %% ../nbs/05_optimizers.ipynb #ab76d22a
 def directions(m:list, v:list, grads:list, betas:tuple, eps:float)->list[Tensor]:
-    "Update both moments in place; Adam's directions d = m/(sqrt(v)+eps), before bias correction."
+    "Update both moments in place; Adam's directions d = m/(sqrt(v)+eps), before bias correction. The lists hold a tensor of each parameter's shape."
     torch._foreach_lerp_(m, grads, 1-betas[0])
     torch._foreach_mul_(v, betas[1]); torch._foreach_addcmul_(v, grads, grads, 1-betas[1])
     d = torch._foreach_sqrt(v); torch._foreach_add_(d, eps)
     return list(torch._foreach_div(m, d))
 
 def correction(t:int, betas:tuple)->float:
-    "Adam's bias correction of the step size at the parameter's t-th step."
+    "Adam's bias correction of the step size at the parameter's t-th step, t from 1: sqrt(1-beta2^t)/(1-beta1^t)."
     return math.sqrt(1-betas[1]**t)/(1-betas[0]**t)
 
 def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
-    "p <- (p - lr_t d)(1 - decay), in the moments' type."
+    "p <- (p - lr_t d)(1 - decay) at the t-th step, in the moments' type; lists as in `directions`."
     ds = directions(m, v, grads, betas, eps)
     wide = [p if p.dtype==d.dtype else p.to(d.dtype) for p,d in zip(ps,ds)]
     torch._foreach_add_(wide, ds, alpha=-lr*correction(t, betas))
@@ -118,7 +118,7 @@ def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:flo
 
 # %% ../nbs/05_optimizers.ipynb #bd3d1a7a
 def adam_fused(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
-    "What `adam_foreach` does, in one kernel; `lr` must not be 0."
+    "What `adam_foreach` does, in one kernel; `lr` must be above 0 and `decay` below 1."
     step = torch.full((), float(t), device=ps[0].device)
     torch._fused_adamw_(ps, grads, m, v, [], [step]*len(ps), lr=lr*(1-decay), beta1=betas[0], beta2=betas[1], weight_decay=decay/(lr*(1-decay)),
                         eps=eps/math.sqrt(1-betas[1]**t), amsgrad=False, maximize=False)
@@ -149,7 +149,7 @@ def job_cost(job:tuple)->float:
     return B.shape[1]**2*(B.shape[0]+A.shape[1])
 
 def exact_updates(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
-    "`exact_update` on each (B, A, dB, dA, lr); on a CPU with several threads one matrix a thread, so that results do not depend on their number."
+    "`exact_update` on each (B, A, dB, dA, lr), to a new (B, A) for each; on a CPU with several threads one matrix a thread, so that results do not depend on their number."
     n = torch.get_num_threads()
     if n==1 or len(jobs)<2 or jobs[0][0].device.type!='cpu': return [exact_update(*j, routes) for j in jobs]
     order = sorted(range(len(jobs)), key=lambda i: -job_cost(jobs[i]))        # the dearest first, so that no thread is left with a long one
@@ -443,6 +443,6 @@ def make_optimizer(
     weight_decay:float=0.0,
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has (0.9, 0.999)
     **kwargs,                # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
-)->Optimizer:
+)->Optimizer:             # of torch's kind; muon is two of them in one, see `Together`
     "The optimizer called `name` over all trainable parameters. `InputError` for an unknown name or an absent library."
     return OPTIMIZERS[pick(name, OPTIMIZERS, '--optimizer')](model, lr=lr, weight_decay=weight_decay, beta1=beta1, **kwargs)

@@ -32,7 +32,7 @@ def cosine(
     return t/W if t<W else envelope(min(t,T), T, W, lo)
 
 def envelope(t:int, T:int, W:int, lo:float)->float:
-    "lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
+    "The cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
     return lo + (1-lo)*.5*(1+math.cos(math.pi*(t-W)/(T-W)))
 
 # %% ../nbs/06_schedules.ipynb #5125812e
