@@ -30,7 +30,7 @@ class CoLALinear(LowRankLinear):
     def __init__(self,
         in_features:int,
         out_features:int,
-        rank:int,
+        rank:int,             # width between the factors
         bias:bool=False,
         act:str='silu',       # silu (the paper's), gelu, relu or tanh
         init:str='cola',      # any init of `LowRankLinear`

@@ -383,7 +383,7 @@ def after_a_step(
 
 # %% ../nbs/04_factorize.ipynb #12e4d3a0
 def kept_bytes(model:nn.Module, ids:Tensor)->int:
-    "Bytes that autograd keeps of a pass through the blocks, beside the weights themselves."
+    "Bytes that autograd keeps of a pass of `ids` (sequences, length) through the blocks, beside the weights themselves."
     kept, own = {}, {p.untyped_storage()._cdata for p in model.parameters()}
     see = lambda t: (kept.setdefault(t.untyped_storage()._cdata, t), t)[1]
     with torch.autograd.graph.saved_tensors_hooks(see, lambda t: t): model.base_model(input_ids=ids, use_cache=False)
@@ -410,7 +410,7 @@ def activation_bytes(
     dtype:str='float32',   # bfloat16: compute in it over float32 weights; pure_bfloat16: weights in it too
     recompute:bool=False,  # activation checkpointing: what stands between blocks is kept, and one block at a time made anew
 )->int:
-    "What the blocks keep for the backward pass. The loss's chunks of logits and temporary buffers come on top."
+    "Bytes that the blocks keep for the backward pass. The loss's chunks of logits and temporary buffers come on top."
     kept = lambda layers, r: _fake_kept(config, c, layers, sequences, length, dtype, r)
     one,two = kept(1, recompute), kept(2, recompute)
     block = kept(2, False)-kept(1, False) if recompute else 0

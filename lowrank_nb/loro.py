@@ -50,7 +50,7 @@ def moved(
     return B@A - lr*(Bp.T@dA + (dB - B@(Bp@dB)) @ Ap.T)
 
 def exact_update_dense(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->Tensor: # (out, in), of rank r
-    "The new weight by its definition, on the whole matrix: readable, and the yardstick for `exact_update`."
+    "The new weight by its definition, on the whole matrix: readable, and the yardstick for `exact_update`, whose arguments it takes."
     b,a = retract(moved(B, A, dB, dA, lr), B.shape[1])
     return b@a
 
@@ -64,11 +64,11 @@ def exact_update_qr(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->tuple[T
 
 # %% ../nbs/01_loro.ipynb #c24c9651
 def grams(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor)->tuple: # six (rank, rank) matrices
-    "All inner products that the exact update needs."
+    "All inner products that the exact update needs: BᵀB, BᵀdB, dBᵀdB, AAᵀ, A dAᵀ, dA dAᵀ, where B and dB are (out, rank), A and dA (rank, in)."
     return B.T@B, B.T@dB, dB.T@dB, A@A.T, A@dA.T, dA@dA.T
 
 def combine(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, coefs:tuple)->tuple[Tensor,Tensor]:
-    "New factors from the old ones, the directions, and the coefficients (S_B, T_B, S_A, T_A)."
+    "New factors from the old ones, the directions, and the coefficients (S_B, T_B, S_A, T_A), each (rank, rank)."
     SB,TB,SA,TA = coefs
     return torch.addmm(B@SB, dB, TB), torch.addmm(SA.T@A, TA.T, dA)
 
@@ -98,6 +98,16 @@ def row_space(
         E = torch.linalg.inv_ex(T/-lr)[0] if E is None else _inverse_near(T/-lr, E, I)
         F, last = _inverse_near(torch.addmm(BC.T, PB, E, alpha=-lr)/-lr, F, I), d
 
+# %% ../nbs/01_loro.ipynb #c0508e58
+def inverses(
+    G:tuple,          # from `grams`
+    worst:float=100., # condition (Frobenius, over rank) up to which float32 inner products are trusted
+)->tuple|None:        # (BᵀB)⁻¹, (AAᵀ)⁻¹; None where the tables are too ill-conditioned for their precision
+    "The inverses of the factors' Gram matrices, if they mean something."
+    Bi,Ai = _spd_inverse(G[0]), _spd_inverse(G[3])
+    if Bi is None or Ai is None: return None
+    return (Bi,Ai) if float(torch.maximum(G[0].norm()*Bi.norm(), G[3].norm()*Ai.norm())) <= worst*len(Bi) else None
+
 # %% ../nbs/01_loro.ipynb #e9bf18bc
 def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)->tuple[Tensor,Tensor]: # N (left) and M (right)
     "With B T - lr dB⊥ =: Y and Aᵀ + dA⊥ᵀ F =: Q, matrices such that Y N and Q M are the balanced factors of Y (QᵀQ)⁻¹ Qᵀ."
@@ -109,15 +119,7 @@ def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)-
     N = tri(L.T, Y.flip(1)/s, upper=True)
     return N, N*(s*s)
 
-def inverses(
-    G:tuple,          # from `grams`
-    worst:float=100., # condition (Frobenius, over rank) up to which float32 inner products are trusted
-)->tuple|None:        # (BᵀB)⁻¹, (AAᵀ)⁻¹; None where the tables are too ill-conditioned for their precision
-    "The inverses of the factors' Gram matrices, if they mean something."
-    Bi,Ai = _spd_inverse(G[0]), _spd_inverse(G[3])
-    if Bi is None or Ai is None: return None
-    return (Bi,Ai) if float(torch.maximum(G[0].norm()*Bi.norm(), G[3].norm()*Ai.norm())) <= worst*len(Bi) else None
-
+# %% ../nbs/01_loro.ipynb #1ab23076
 def by_sweeps(
     G:tuple,          # from `grams`
     Bi:Tensor, Ai:Tensor, # from `inverses`
@@ -127,13 +129,13 @@ def by_sweeps(
     "The exact update by orthogonal iteration on rank x rank matrices."
     if lr==0: return None
     BB,BD,DD,AA,AD,EE = G
-    W,V = Bi@BD, Ai@AD
-    HB,HA = DD-BD.T@W, EE-AD.T@V
-    CA,BC = torch.addmm(AA, Bi, AD.T, alpha=-lr), BB-lr*V.T
+    KB,KA = Bi@BD, Ai@AD
+    HB,HA = DD-BD.T@KB, EE-AD.T@KA
+    CA,BC = torch.addmm(AA, Bi, AD.T, alpha=-lr), BB-lr*KA.T
     found = row_space(CA, BC, Bi@HA, Ai@HB, Bi@(torch.linalg.inv_ex(CA)[0].T@AA)*-lr, lr, tol)
     if found is None: return None
     T,F = found; N,M = _balanced_rows(G, T, F, HA, HB, lr); FM = F@M
-    return torch.add(T, W, alpha=lr)@N, -lr*N, M-V@FM, FM
+    return torch.add(T, KB, alpha=lr)@N, -lr*N, M-KA@FM, FM
 
 # %% ../nbs/01_loro.ipynb #fee56577
 def _basis(G:Tensor, least:Tensor)->tuple[Tensor,Tensor]: # eigenvectors, roots of eigenvalues
@@ -141,6 +143,9 @@ def _basis(G:Tensor, least:Tensor)->tuple[Tensor,Tensor]: # eigenvectors, roots 
     lam,Q = torch.linalg.eigh(G); keep = lam > least
     return Q[:,keep], lam[keep].sqrt()
 
+def _pad(X:Tensor, r:int)->Tensor: return torch.cat([X, X.new_zeros(len(X), r-X.shape[1])], 1) if X.shape[1]<r else X
+
+# %% ../nbs/01_loro.ipynb #66d70db2
 def by_svd(
     G:tuple,           # from `grams`; in float64 unless the factors are well-conditioned
     lr:float,
@@ -159,8 +164,6 @@ def by_svd(
     N,M = (_pad(X[:,:r].to(C)*S[:r].to(C).sqrt(), r) for X in (U, Vh.T))
     k,l = C.shape; TB,TA = XA@((Q2/s2)@N[k:]), XB@((Q1/s1)@M[l:])
     return XB@(N[:k]-UD@TB), TB, XA@(M[:l]-VD@TA), TA
-
-def _pad(X:Tensor, r:int)->Tensor: return torch.cat([X, X.new_zeros(len(X), r-X.shape[1])], 1) if X.shape[1]<r else X
 
 # %% ../nbs/01_loro.ipynb #b80a6202
 def _working(x:Tensor|None, like:Tensor)->Tensor:
@@ -181,6 +184,7 @@ def _last_resort(*x)->tuple[Tensor,Tensor]:
     try: return exact_update_qr(*x)
     except torch.linalg.LinAlgError as e: raise FloatingPointError(f'exact update: factors of shapes {tuple(x[0].shape)} and {tuple(x[1].shape)} do not converge ({str(e).splitlines()[0][:80]})') from None
 
+# %% ../nbs/01_loro.ipynb #29e1bf89
 @torch.no_grad()
 def exact_update(
     B:Tensor,        # (out, rank)
@@ -213,7 +217,7 @@ def lazy_update(
     dA:Tensor|None,          # (rank, in) direction for A; None counts as zero
     lr:float,                # step size, Adam's bias correction included
     scale:float=1.0,         # LORO's lr scaler, such as rank / hidden_size
-    weight_decay:float=0.0,
+    weight_decay:float=0.0,  # decoupled: a share lr * weight_decay of the factors goes
 )->tuple[Tensor,Tensor]:     # new factors
     "One plain step on both factors. NaN goes through, as in any Adam; the training loop stops on the loss."
     one = lambda p,d: (p if d is None else p - lr*scale*d)*(1 - lr*weight_decay)

@@ -43,7 +43,7 @@ def column_scores(
     rank:int|None=None,    # svd: rank of the low-rank half
     svd_rank:int=256,      # svd: singular values past the rank that count
     grad:Tensor|None=None, # gradient: (out, in) gradient of the loss by `weight`
-)->Tensor:                 # (in,)
+)->Tensor:                 # (in,), not negative
     "One score per input column; `InputError` for a missing rank or gradient."
     if method=='svd':
         if rank is None or svd_rank<1: raise InputError(f'svd_rank {svd_rank}, rank {rank}: the svd score needs a rank, and an svd_rank of 1 or more')
@@ -52,6 +52,7 @@ def column_scores(
         raise InputError(f"method gradient: needs grad of shape {tuple(weight.shape)}, got {None if grad is None else tuple(grad.shape)}")
     return grad.float().norm(dim=0)
 
+# %% ../nbs/03_lost.ipynb #86009b4b
 def select_columns(
     weight:Tensor,           # (out, in) dense initial weight
     sparsity:float,          # share of the columns to keep, in (0, 1]

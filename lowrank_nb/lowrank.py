@@ -69,7 +69,7 @@ def init_factors(
     init:str='xavier',        # one of `INITS`
     weight:Tensor|None=None,  # (out, in) dense weight: needed by 'svd', used by 'auto'
 ):
-    "Fill both factors. All arithmetic is float32 or better, also for bfloat16 factors; draws come from torch's global generator."
+    "Fill both factors; on 'meta' nothing happens. Arithmetic is float32 or better, draws come from torch's global generator. `InputError` for an unknown init, or 'svd' without a weight."
     kind,num = parse_init(init)
     if kind=='svd' and weight is None: raise InputError("init svd: needs a dense weight to factor; use LowRankLinear.from_linear")
     if B.is_meta: return
@@ -126,7 +126,7 @@ def _from_linear(
     rank:int,
     init:str='xavier',  # any of `INITS`
     **kwargs,           # further arguments of the class
-)->'LowRankLinear':
+)->'LowRankLinear':     # a layer for the place of `linear`
     "A layer of the same sizes, bias, device and dtype as `linear`, its factors by `init`."
     layer = cls(**_dims_like(linear, rank), init='const_0', **kwargs)
     init_factors(layer.B, layer.A, init, linear.weight)
@@ -154,7 +154,7 @@ LowRankLinear.dense_weight, LowRankLinear.to_linear = _dense_weight, _to_linear
 
 # %% ../nbs/00_lowrank.ipynb #a6a1a81f
 def lowrank_params(in_features:int, out_features:int, rank:int, bias:bool=False)->int:
-    "Parameters of a `LowRankLinear`."
+    "Parameters of a `LowRankLinear`: numbers, not bytes."
     return rank*(in_features+out_features) + (out_features if bias else 0)
 
 def lowrank_flops(in_features:int, out_features:int, rank:int)->int:
@@ -162,5 +162,5 @@ def lowrank_flops(in_features:int, out_features:int, rank:int)->int:
     return 2*rank*(in_features+out_features)
 
 def break_even_rank(in_features:int, out_features:int)->float:
-    "The rank from which on a low-rank layer is larger than the dense one."
+    "The rank from which on a low-rank layer is larger than the dense one: in * out / (in + out)."
     return in_features*out_features/(in_features+out_features)

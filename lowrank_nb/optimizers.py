@@ -54,7 +54,7 @@ def refresh_moments(
     optimizer:Optimizer, # over groups of `param_groups`
     which:str,           # all, lrk (factors) or reg (the others)
 ):
-    "Reset moments and step counts of the chosen parameters, as if they had just been made."
+    "Reset moments and step counts of the chosen parameters, as if they had just been made. `InputError` for another word."
     which = pick(which, REFRESH, 'refresh')
     for o in parts(optimizer):
         for g in o.param_groups:
@@ -72,7 +72,7 @@ class LOROAdamW(Optimizer):
         eps:float=1e-6,                # added to sqrt(v) before bias correction
         weight_decay:float=0.0,        # decoupled
         loro_type:str='loro',          # loro: Riemannian; eucl: plain Adam on the factors
-        exact_every:int=1,             # updates between exact steps (500 in the recipes)
+        exact_every:int=1,             # updates between exact steps, --loro_freq (500 in the recipes)
         lr_scaler:float|str=-1,        # scale of lazy steps; -1 or 'auto': rank / hidden_size
         refresh:str|None=None,         # all, lrk or reg; None: never
         refresh_every:int=0,           # updates between refreshes
@@ -97,18 +97,18 @@ class LOROAdamW(Optimizer):
 
 # %% ../nbs/05_optimizers.ipynb #ab76d22a
 def directions(m:list, v:list, grads:list, betas:tuple, eps:float)->list[Tensor]:
-    "Update both moments in place; Adam's directions d = m/(sqrt(v)+eps), before bias correction."
+    "Update both moments in place; Adam's directions d = m/(sqrt(v)+eps), before bias correction. The lists hold a tensor of each parameter's shape."
     torch._foreach_lerp_(m, grads, 1-betas[0])
     torch._foreach_mul_(v, betas[1]); torch._foreach_addcmul_(v, grads, grads, 1-betas[1])
     d = torch._foreach_sqrt(v); torch._foreach_add_(d, eps)
     return list(torch._foreach_div(m, d))
 
 def correction(t:int, betas:tuple)->float:
-    "Adam's bias correction of the step size at the parameter's t-th step."
+    "Adam's bias correction of the step size at the parameter's t-th step, t from 1: sqrt(1-beta2^t)/(1-beta1^t)."
     return math.sqrt(1-betas[1]**t)/(1-betas[0]**t)
 
 def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
-    "p <- (p - lr_t d)(1 - decay), in the moments' type."
+    "p <- (p - lr_t d)(1 - decay) at the t-th step, in the moments' type; lists as in `directions`."
     ds = directions(m, v, grads, betas, eps)
     wide = [p if p.dtype==d.dtype else p.to(d.dtype) for p,d in zip(ps,ds)]
     torch._foreach_add_(wide, ds, alpha=-lr*correction(t, betas))
@@ -118,7 +118,7 @@ def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:flo
 
 # %% ../nbs/05_optimizers.ipynb #bd3d1a7a
 def adam_fused(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
-    "What `adam_foreach` does, in one kernel; `lr` must not be 0."
+    "What `adam_foreach` does, in one kernel; `lr` must be above 0 and `decay` below 1."
     step = torch.full((), float(t), device=ps[0].device)
     torch._fused_adamw_(ps, grads, m, v, [], [step]*len(ps), lr=lr*(1-decay), beta1=betas[0], beta2=betas[1], weight_decay=decay/(lr*(1-decay)),
                         eps=eps/math.sqrt(1-betas[1]**t), amsgrad=False, maximize=False)
@@ -149,7 +149,7 @@ def job_cost(job:tuple)->float:
     return B.shape[1]**2*(B.shape[0]+A.shape[1])
 
 def exact_updates(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
-    "`exact_update` on each (B, A, dB, dA, lr); on a CPU with several threads one matrix a thread, so that results do not depend on their number."
+    "`exact_update` on each (B, A, dB, dA, lr), to a new (B, A) for each; on a CPU with several threads one matrix a thread, so that results do not depend on their number."
     n = torch.get_num_threads()
     if n==1 or len(jobs)<2 or jobs[0][0].device.type!='cpu': return [exact_update(*j, routes) for j in jobs]
     order = sorted(range(len(jobs)), key=lambda i: -job_cost(jobs[i]))        # the dearest first, so that no thread is left with a long one
@@ -159,6 +159,7 @@ def exact_updates(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Te
     finally: torch.set_num_threads(n)
     return [done[i] for i in range(len(jobs))]
 
+# %% ../nbs/05_optimizers.ipynb #e19bc842
 def owners(
     costs:list[float],
     world:int,
@@ -169,6 +170,7 @@ def owners(
         out[i] = load.index(min(load)); load[out[i]] += costs[i]
     return out
 
+# %% ../nbs/05_optimizers.ipynb #94a5829c
 def exact_updates_shared(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]:
     "`exact_updates` with the work shared out over all processes; every process gets every result."
     rank,world = dist.get_rank(), dist.get_world_size()
@@ -227,6 +229,7 @@ def _round(jobs:list[tuple], group, routes:list|None, errors:list)->list[tuple[T
         back = [list(s) for s in zip(*(x.split([c[d] for c in cut], d) for x,cut,d in zip(new, cuts, dims)))]
     return [tuple(x) for x in exchange(back, [[x.shape for x in o[:2]] for o in out]+none, out[0][0], group)[:len(jobs)]]
 
+# %% ../nbs/05_optimizers.ipynb #a5064c1e
 def exact_updates_sharded(jobs:list[tuple], routes:list|None=None)->list[tuple[Tensor,Tensor]]: # this process's parts
     "`exact_updates` on sharded pairs. `FloatingPointError` on every process if any pair holds NaN or Inf."
     group, done, errors = jobs[0][0].device_mesh.get_group(), {}, []
@@ -255,6 +258,7 @@ def _lists(self, ps:list)->tuple[list,list,list]: # gradients in the moments' ty
     m,v = ([local(self.state[p][k]) for p in ps] for k in ('exp_avg','exp_avg_sq'))
     return [local(p.grad).to(o.dtype) for p,o in zip(ps,m)], m, v
 
+# %% ../nbs/05_optimizers.ipynb #1d65816e
 def _exact(self, g:dict, by_count:dict):
     "One exact step on each pair of a factor group; a missing direction is zero, a pair without gradients stays."
     d, size, jobs, pairs = {}, {}, [], []
@@ -299,6 +303,7 @@ def stochastic_round(
     noise = torch.randint(0, 1<<16, bits.shape, dtype=torch.int32, device=x.device, generator=generator)
     return ((bits+noise) & -65536).view(torch.float32).bfloat16()   # bfloat16 is the upper half of a float32
 
+# %% ../nbs/05_optimizers.ipynb #51f8c1f3
 class StochasticBF16(Optimizer):
     "Run the optimizer that `make(model)` returns on float32 shadows of the model's bfloat16 parameters."
     def __init__(self, make, model:nn.Module):
@@ -401,6 +406,7 @@ def _projected(cls):
     Projected.__name__ = cls.__name__
     return Projected
 
+# %% ../nbs/05_optimizers.ipynb #772c451a
 def _galore(model, lr, weight_decay, cls='GaLore', rank=128, update_proj_gap=50, scale=1., proj_type='std', **_):
     try: import pytorch_optimizer as po
     except ImportError: raise InputError(f"--optimizer {cls.lower()}: needs pytorch-optimizer; pip install 'lowrank_nb[baselines]'") from None
@@ -429,6 +435,7 @@ OPTIMIZERS = dict(adam=_torch(torch.optim.Adam), adamw=_torch(torch.optim.AdamW)
     galore_adamw=_galore, apollo=partial(_galore, cls='APOLLO'), fira=partial(_galore, cls='Fira'), galore_adafactor=_refused('galore_adafactor','galore_adamw'),
     galore_adamw8bit=_refused('galore_adamw8bit','galore_adamw'), galore_adamw8bit_per_layer=_refused('galore_adamw8bit_per_layer','galore_adamw'))
 
+# %% ../nbs/05_optimizers.ipynb #d7b9dc47
 def make_optimizer(
     name:str,                # a key of `OPTIMIZERS`, in any case
     model:nn.Module,
@@ -436,6 +443,6 @@ def make_optimizer(
     weight_decay:float=0.0,
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has (0.9, 0.999)
     **kwargs,                # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
-)->Optimizer:
+)->Optimizer:             # of torch's kind; muon is two of them in one, see `Together`
     "The optimizer called `name` over all trainable parameters. `InputError` for an unknown name or an absent library."
     return OPTIMIZERS[pick(name, OPTIMIZERS, '--optimizer')](model, lr=lr, weight_decay=weight_decay, beta1=beta1, **kwargs)

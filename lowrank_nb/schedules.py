@@ -23,16 +23,16 @@ def linear(
     return t/W if t<W else max(0., 1-(t-W)/(T-W))
 
 def cosine(
-    t:int,
-    T:int,
-    W:int,
+    t:int,       # step, from 0
+    T:int,       # steps of the run
+    W:int,       # steps of warm-up
     lo:float=.1, # multiplier at the end
 )->float:
     "0 up to 1 over `W` steps, then half a cosine down to `lo` at `T`."
     return t/W if t<W else envelope(min(t,T), T, W, lo)
 
 def envelope(t:int, T:int, W:int, lo:float)->float:
-    "lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
+    "The cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
     return lo + (1-lo)*.5*(1+math.cos(math.pi*(t-W)/(T-W)))
 
 # %% ../nbs/06_schedules.ipynb #5125812e
@@ -45,10 +45,11 @@ def _ramp(t:int, cycle:int, steps:int, target, start)->float|None:
     goal = target(k); low = start(goal)
     return low + (goal-low)*i/steps
 
+# %% ../nbs/06_schedules.ipynb #ce647d84
 def cosine_restart(
-    t:int,
-    T:int,
-    W:int,
+    t:int,              # step, from 0
+    T:int,              # steps of the run
+    W:int,              # steps of warm-up
     lo:float=.1,        # multiplier at the end
     cycle:int=500,      # steps between restarts
     rewarm:int=5,       # steps of a restart's ramp
@@ -72,6 +73,7 @@ SCHEDULES = 'const','linear','cosine','cosine_restart','cosine_restart_zero'
 def _whole(what:str, v, least:int):
     if not (isinstance(v,int) and not isinstance(v,bool) and v>=least): raise InputError(f'{what} {v}: must be a whole number, {least} or more')
 
+# %% ../nbs/06_schedules.ipynb #efcc1b75
 def multiplier(
     name:str,                      # one of `SCHEDULES`
     num_training_steps:int,        # T: the run's updates
@@ -94,6 +96,7 @@ def multiplier(
     _whole('cycle_length', cycle_length, 1)
     return lambda t: cosine_restart(t, T, W, min_lr_ratio, cycle_length, restart_warmup_steps, lr_adjust_steps, lr_jag_after_warmup, name.endswith('zero'))
 
+# %% ../nbs/06_schedules.ipynb #1d12f8f3
 def make_schedule(
     optimizer:Optimizer,
     name:str,                # one of `SCHEDULES`
