@@ -173,7 +173,7 @@ class TextSource:
         "The documents of one shard."
         return texts_of(file)
 
-    def check(self, tok:PreTrainedTokenizerBase, max_length:int, packing:bool):
+    def check(self, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
         "`InputError` where the source cannot serve rows of this kind."
 
 def _matches(pattern:str)->list[str]:
@@ -371,8 +371,12 @@ class Rows(IterableDataset):
         self.at = dict(file=0, doc=0, read=0, own=0, row=0)
 
     def __iter__(self): return self._batches()
-    def state_dict(self)->dict: return dict(self.at)
-    def load_state_dict(self, d:dict): self.at = dict(d)
+    def state_dict(self)->dict:
+        "The place behind the last batch."
+        return dict(self.at)
+    def load_state_dict(self, d:dict)->None:
+        "Go on from such a place."
+        self.at = dict(d)
 
 # %% ../nbs/07_data.ipynb #ac154df4
 @patch
@@ -488,7 +492,7 @@ def state_dict(self:TrainStream)->dict:
 @patch
 def load_state_dict(self:TrainStream,
     d:dict,     # from `state_dict`
-):
+)->None:
     "Continue where `d` was taken. `InputError` names the first thing in which this stream differs from that one."
     for k,v in self._spec().items():
         if k in d['spec'] and d['spec'][k]!=v: raise InputError(f'--continue_from: the data stream had {k} {d["spec"][k]}, this run has {v}; pass what it had')
@@ -610,7 +614,7 @@ def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
     for b in ends.tolist(): yield ids[a:b].view(np.ndarray).astype(np.int32); a = b
 
 @patch
-def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool):
+def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
     "`InputError` for another tokenizer, or longer rows than were kept."
     where, t, most = Path(self.files[0]).parent, self.plan['tokenizer'], self.plan['max_length']
     if t['hash']!=_fingerprint(tok): raise InputError(f"--train_data_path {where}: made with the tokenizer {t['name']}, this run's is another; pass --tokenizer {t['name']}")

@@ -8,10 +8,11 @@ __all__ = ['LOAD', 'LAYOUTS', 'model_card', 'export', 'main', 'from_layout', 'im
 # %% ../nbs/13_export.ipynb #46862901
 import argparse, json, math, re, sys
 from pathlib import Path
+from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 from .checkpoints import export_dense, step_of
 from .factorize import FactorizeConfig, build_model, factorize, nonlinear
 from .lowrank import InputError, LowRankLinear
@@ -141,10 +142,10 @@ def _ranks(state:dict[str,Tensor], kind:str)->tuple[str,int,int]: # scope and th
 
 # %% ../nbs/13_export.ipynb #ffcf7c67
 def import_published(
-    source,              # a state dict, a .safetensors or .bin file (read with weights_only), or a folder of them
-    config,              # of the dense model: a Transformers config, a path, or a name such as llama_130m
+    source:dict|str|Path, # a state dict, a .safetensors or .bin file (read with weights_only), or a folder of them
+    config:PretrainedConfig|str|Path, # of the dense model: a Transformers config, a path, or a name such as llama_130m
     kind:str='lowrank',  # lowrank: LORO's layout; cola: CoLA's
-    **choices,           # further fields of FactorizeConfig, such as keep_mlp_act=False for CoLA's 350M and up
+    **choices:Any,       # further fields of FactorizeConfig, such as keep_mlp_act=False for CoLA's 350M and up
 )->tuple[PreTrainedModel,FactorizeConfig]:
     "A published checkpoint as our model, every weight accounted for. `wrap(model, config).save_pretrained(out)` keeps it."
     if kind not in LAYOUTS: raise InputError(f"kind {kind}: pass one of {', '.join(LAYOUTS)}")

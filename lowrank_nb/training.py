@@ -12,6 +12,7 @@ import contextlib, json, logging, math, os, signal, sys, threading, time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Iterator
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from .checkpoints import SaveError, load_checkpoint, load_weights, rng_state, save_checkpoint, set_rng_state
 from .export import model_card
@@ -44,13 +46,13 @@ class Where:
         dist.all_reduce(t)
         return t.tolist()
 
-    def first(self, x)->str|None:
+    def first(self, x:object)->str|None:
         "The text of the first `x` of all processes that is not None, in the order of their ranks."
         if self.world==1: return None if x is None else str(x)
         xs = [None]*self.world; dist.all_gather_object(xs, None if x is None else str(x))
         return next((o for o in xs if o is not None), None)
 
-    def barrier(self):
+    def barrier(self)->None:
         "Wait for all processes."
         if self.world>1: dist.barrier()
 
@@ -81,12 +83,12 @@ def setup(
 class Callback:
     "Something around the loop. Those of a smaller `order` go first."
     order = 0
-    def before_fit(self, t:'Trainer'): pass
-    def after_update(self, t:'Trainer'): pass
-    def after_fit(self, t:'Trainer'): pass
-    def on_stop(self, t:'Trainer'): pass
-    def on_fault(self, t:'Trainer'): pass
-    def on_row(self, t:'Trainer', row:dict): pass
+    def before_fit(self, t:'Trainer')->None: "Before the first update."
+    def after_update(self, t:'Trainer')->None: "After every update."
+    def after_fit(self, t:'Trainer')->None: "After the last one."
+    def on_stop(self, t:'Trainer')->None: "When a signal or the data end the run before its time."
+    def on_fault(self, t:'Trainer')->None: "When it ends at a number that is not finite."
+    def on_row(self, t:'Trainer', row:dict)->None: "At every row for the metrics."
 
 # %% ../nbs/10_training.ipynb #77981a63
 @dataclass
@@ -126,7 +128,7 @@ class Trainer:
 
 # %% ../nbs/10_training.ipynb #4e593f77
 @patch
-def fit(self:Trainer):
+def fit(self:Trainer)->None:
     "Train to the last update."
     self('before_fit'); self.model.train()
     start = time.perf_counter()
@@ -174,7 +176,7 @@ def n_real(b:dict)->int:
     return int((b['labels']!=-100).sum())
 
 @patch
-def autocast(self:Trainer):
+def autocast(self:Trainer)->contextlib.AbstractContextManager:
     "bfloat16 arithmetic where `dtype` asks for it."
     return torch.autocast(self.where.device.type, torch.bfloat16) if self.dtype=='bfloat16' else contextlib.nullcontext()
 
@@ -202,20 +204,20 @@ def exact_row(self:Trainer)->dict: # for the metrics
     return dict(exact=exact, **({'exact_svd': self.optimizer.last_routes.count('svd')} if exact else {}))
 
 @patch
-def log(self:Trainer, row:dict):
+def log(self:Trainer, row:dict)->None:
     "Hand a row to every callback."
     self.row = row
     for c in self.callbacks: c.on_row(self, row)
 
 # %% ../nbs/10_training.ipynb #d43a4ea9
-def finite(x)->bool: # a tensor, or a container of some
+def finite(x:object)->bool: # a tensor, or a container of some
     "Whether no NaN or Inf is in `x`."
     if isinstance(x, (dict,list,tuple)): return all(map(finite, x.values() if isinstance(x, dict) else x))
     if not torch.is_tensor(x) or not x.is_floating_point(): return True
     return bool((x.to_local() if hasattr(x, 'to_local') else x).isfinite().all())       # of a sharded tensor, this process's part
 
 @contextlib.contextmanager
-def watching(model:nn.Module):
+def watching(model:nn.Module)->Iterator[tuple[list,list]]:
     "While inside: two lists, the modules in the order in which they have computed, and the first of them whose output is not finite."
     order, bad = [], []
     def hook(name, module, args, out):
@@ -283,16 +285,17 @@ class Metrics(Callback):
     order = 10
     def __init__(self, save_dir:str|Path): self.path = Path(save_dir)/'metrics.jsonl'
 
-    def before_fit(self, t):
+    def before_fit(self, t:Trainer)->None:
         if t.where.rank: return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         keep = [l for l in read_lines(self.path) if self.known(json.loads(l), t)] if t.step else []
         tmp = self.path.with_suffix('.tmp'); tmp.write_text(''.join(l+'\n' for l in keep)); tmp.replace(self.path)
 
-    def known(self, row, t): # to the checkpoint: an evaluation that came after it is done again
+    def known(self, row:dict, t:Trainer)->bool:
+        "Whether the checkpoint knows a row; an evaluation that came after it is done again."
         return row['step']<t.step or row['step']==t.step and (row['kind']=='train' or t.evaluated==t.step)
 
-    def on_row(self, t, row):
+    def on_row(self, t:Trainer, row:dict)->None:
         if t.where.rank: return
         row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k,v in row.items()}     # JSON has no NaN
         try:
@@ -322,20 +325,21 @@ class Progress(Callback):
         bar:bool|None=None,     # None: a bar if stderr is a terminal
     ): self.name,self.every,self.want = name,every,bar
 
-    def before_fit(self, t):
+    def before_fit(self, t:Trainer)->None:
         bar = sys.stderr.isatty() if self.want is None else self.want
         self.bar = tqdm(total=t.steps, initial=t.step, desc=self.name, leave=True, dynamic_ncols=True) if bar and not t.where.rank else None
 
-    def on_row(self, t, r):
+    def on_row(self, t:Trainer, r:dict)->None:
         if r['kind']=='eval': self.say(f"{self.name}: step {r['step']} validation loss {r['loss']:.4f}, perplexity {r['ppl']:.2f}, {r['bits_per_byte']:.4f} bits per byte, {r['tokens']:,} tokens", t)
         elif self.bar: self.bar.update(1); self.bar.set_postfix_str(f"loss {r['loss']:.3f} {r['tokens_per_s']:,} tok/s", refresh=False)
         elif t.step%(self.every or max(1, t.steps//20))==0:
             self.say(f"{self.name}: step {r['step']}/{t.steps} loss {r['loss']:.4f} lr {r['lr']:.3g} {r['tokens_per_s']:,} tokens/s", t)
 
-    def say(self, line, t):
+    def say(self, line:str, t:Trainer)->None:
+        "A line above the bar, or in the log."
         if t.where.rank==0: self.bar.write(line) if self.bar else log.info(line)
 
-    def after_fit(self, t):
+    def after_fit(self, t:Trainer)->None:
         if self.bar: self.bar.close()
     on_stop = on_fault = after_fit
 
@@ -343,9 +347,9 @@ class Progress(Callback):
 class Evaluate(Callback):
     "Log an 'eval' row every `every` updates and after the last one."
     order = 30
-    def __init__(self, batches, every:int): self.batches,self.every = batches,every
+    def __init__(self, batches:list[dict], every:int): self.batches,self.every = batches,every
 
-    def run(self, t):
+    def run(self, t:Trainer)->None:
         "Evaluate and log the row, unless a signal cuts it short."
         own = self.until_signal(t)
         row = evaluate(t.loss, in_step(own, t.where.sum) if t.sharded else own, t.where.device, t.autocast)
@@ -355,23 +359,24 @@ class Evaluate(Callback):
         t.evaluated = t.step
         t.log(dict(kind='eval', step=t.step, **row))
 
-    def until_signal(self, t): # a signal does not wait for ten million tokens
+    def until_signal(self, t:Trainer)->Iterator[dict]:
+        "The batches: a signal does not wait for ten million tokens."
         for i,b in enumerate(self.batches):
             if i and t.signal: return
             yield b
 
-    def before_fit(self, t):
+    def before_fit(self, t:Trainer)->None:
         if t.step and t.step%self.every==0 and t.evaluated!=t.step: self.run(t)
-    def after_update(self, t):
+    def after_update(self, t:Trainer)->None:
         if t.step%self.every==0: self.run(t)
-    def after_fit(self, t):
+    def after_fit(self, t:Trainer)->None:
         if t.evaluated!=t.step: self.run(t)
 
 # %% ../nbs/10_training.ipynb #ea4a6fa1
 class Refresh(Callback):
     "Zero the moments of `which` parameters ('all', 'lrk', 'reg') every `every` updates."
     def __init__(self, which:str, every:int): self.which,self.every = which,every
-    def after_update(self, t):
+    def after_update(self, t:Trainer)->None:
         if t.step%self.every==0: refresh_moments(t.optimizer, self.which)
 
 # %% ../nbs/10_training.ipynb #9439daae
@@ -392,7 +397,7 @@ def resume(
     self:Trainer,
     folder:str|Path,   # a checkpoint
     saved:nn.Module,   # the model as it was saved, see `wrap`
-):
+)->None:
     "Continue from a checkpoint."
     (load_parts if self.sharded else load_weights)(saved, folder)
     shared,own = load_checkpoint(folder, self.where.rank, self.where.world)
@@ -410,10 +415,10 @@ def bad_weight(model:nn.Module)->str|None:
 class Save(Callback):
     "Write `model_<step>/` every `every` updates, after the last one, and where the run is stopped."
     order = 40
-    def __init__(self, save_dir:str|Path, every:int, saved:nn.Module, tokenizer=None, keep_last:int|None=None):
+    def __init__(self, save_dir:str|Path, every:int, saved:nn.Module, tokenizer:PreTrainedTokenizerBase|None=None, keep_last:int|None=None):
         self.save_dir,self.every,self.saved,self.tokenizer,self.keep_last,self.done = Path(save_dir),every,saved,tokenizer,keep_last,-1
 
-    def run(self, t, more=0): # `more` than keep_last checkpoints stay
+    def run(self, t:Trainer, more:int=0)->None: # `more` than keep_last checkpoints stay
         "Write the checkpoint of this update. `InputError` where it cannot be written, `FloatingPointError` where its weights are worth nothing."
         if bad := t.where.first(bad_weight(t.model)): raise FloatingPointError(f'{bad} holds NaN or Inf after update {t.step}; nothing is saved over the last checkpoint. Lower --lr or clip gradients (--grad_clipping 1)')
         self.done = t.step
@@ -428,18 +433,18 @@ class Save(Callback):
             raise
         if t.where.rank==0: log.info(f'saved {p}')
 
-    def after_update(self, t):
+    def after_update(self, t:Trainer)->None:
         if t.step%self.every==0: self.run(t)
-    def before_fit(self, t): self.done = t.step        # of a run that goes on: there already
-    def after_fit(self, t):
+    def before_fit(self, t:Trainer)->None: self.done = t.step        # of a run that goes on: there already
+    def after_fit(self, t:Trainer)->None:
         if self.done!=t.step: self.run(t)
     on_stop = after_fit
-    def on_fault(self, t): # weights that are fine, though they meet a bad update: no older checkpoint makes room for them
+    def on_fault(self, t:Trainer)->None: # weights that are fine, though they meet a bad update: no older checkpoint makes room for them
         if self.done!=t.step and not t.where.first(bad_weight(t.model)): self.run(t, more=1)
 
 # %% ../nbs/10_training.ipynb #9f1c1302
 @contextlib.contextmanager
-def stopping_on_signals(t:Trainer):
+def stopping_on_signals(t:Trainer)->Iterator[None]:
     "While inside, SIGTERM and SIGINT set `t.signal`, and `t.fit` stops and saves; the second one acts as it did before."
     before = {}
     def handle(number, frame):
