@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'EMBEDDED', 'RETRIES', 'WAIT', 'ENDINGS', 'BLOCK', 'DataError', 'texts_of', 'embedded_texts', 'endpoint',
            'ask_hub', 'TextSource', 'load_tokenizer', 'encode', 'rows_of', 'Rows', 'TrainStream', 'prepare',
-           'TokenSource', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
+           'TokenSource', 'prepare_parser', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
 import argparse, ast, glob, gzip, hashlib, inspect, json, logging, os, random, re, signal, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
@@ -625,14 +625,20 @@ def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing
 class _OneLine(argparse.ArgumentParser):
     def error(self, message:str): raise InputError(message.removeprefix('argument '))
 
-def _arguments(argv:list[str]|None):
+def prepare_parser()->argparse.ArgumentParser:
+    "The flags of `lowrank_prepare`."
     p = _OneLine('lowrank_prepare', description='Tokenize text files once, for many runs: pass OUT as --train_data_path then.', allow_abbrev=False)
-    p.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
-    p.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
-    p.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes' (t5-base)")
-    p.add_argument('--max_length', type=int, metavar='N', help='cut documents here: a smaller cache, for padded rows of at most N tokens (whole documents)')
-    p.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each (0)')
-    a = p.parse_args(argv)
+    g = p.add_argument_group('from and to')
+    g.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
+    g.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
+    g = p.add_argument_group('tokens')
+    g.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes'; default: %(default)s")
+    g.add_argument('--max_length', type=int, metavar='N', help='tokens that are kept of a document: a smaller cache, for padded rows of at most N tokens; default: all of them')
+    g.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each; 0: this one; default: %(default)s')
+    return p
+
+def _arguments(argv:list[str]|None):
+    a = prepare_parser().parse_args(argv)
     for k,least in (('max_length',2),('workers',0)):
         if (v := getattr(a,k)) is not None and v<least: raise InputError(f'--{k} {v}: must be {least} or more')
     return a

@@ -10,7 +10,7 @@ import contextlib, importlib.util, os
 from pathlib import Path
 from typing import Iterator
 from .lowrank import InputError, pick
-from .training import Callback, Trainer
+from .training import Callback, Trainer, log
 
 # %% ../nbs/10b_reports.ipynb #d6a4ad11
 TRACKERS = 'tensorboard','wandb','trackio'
@@ -93,12 +93,15 @@ class Report(Callback):
         except Exception as e: raise InputError(f"--report_to {self.to}: cannot start ({(str(e).strip().splitlines() or [type(e).__name__])[0][:150]}); pass --report_to none to go without") from e
 
     def on_row(self, t:Trainer, row:dict)->None:
-        if self.writer: self.writer.log({f"{row['kind']}/{k}": float(v) for k,v in row.items() if k!='step' and isinstance(v, (int,float))}, row['step'])
+        if not self.writer: return
+        try: self.writer.log({f"{row['kind']}/{k}": float(v) for k,v in row.items() if k!='step' and isinstance(v, (int,float))}, row['step'])
+        except OSError as e: self.writer = None; raise InputError(f'--report_to {self.to}: cannot be written ({e.strerror}); make room and go on with --continue_from latest') from None
 
     def close(self)->None:
         "Write what is left and let the tracker go."
-        if self.writer: self.writer.close()
-        self.writer = None
+        w, self.writer = self.writer, None
+        try: w and w.close()
+        except OSError as e: log.warning(f'--report_to {self.to}: its last rows are missing ({e.strerror}); metrics.jsonl has them')       # no reason to lose what else is being said
 
 @contextlib.contextmanager
 def closing_reports(t:Trainer)->Iterator[None]:

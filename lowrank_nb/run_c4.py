@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler', 'UsageError', 'Help', 'Parser', 'read_config',
            'parser', 'untold', 'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together',
-           'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model', 'updates',
-           'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log', 'check_all', 'build',
-           'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast', 'disk', 'cost_parser',
-           'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly', 'demo_command', 'demo',
-           'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
+           'model_config', 'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model',
+           'updates', 'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log',
+           'check_all', 'build', 'peak_memory', 'summary', 'keep', 'train', 'size', 'memory', 'checkpoint_bytes',
+           'forecast', 'disk', 'cost_parser', 'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly',
+           'demo_command', 'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit',
+           'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
@@ -351,14 +352,22 @@ def _refuse(msg:str):
     raise InputError(msg)
 
 # %% ../nbs/11_run_c4.ipynb #3e0543a2
+def model_config(name:str)->'PretrainedConfig':
+    "`load_model_config`, what Transformers says cut to a line."
+    from lowrank_nb.factorize import load_model_config
+    from lowrank_nb.lowrank import InputError
+    try: return load_model_config(name)
+    except InputError as e: _refuse(re.sub(r'\. Should contain one of .*; pass', '; pass', str(e)))       # six hundred of them
+    except TypeError: _refuse(f'--model_config {name}: holds no JSON object; pass a Transformers config')
+
 def check_paths(args:argparse.Namespace, kind:str)->tuple['PretrainedConfig',Path|None]:
     "Read what must be there and touch nothing. Returns the model's config and the checkpoint to continue from (or None)."
     from lowrank_nb.checkpoints import find_checkpoint
-    from lowrank_nb.factorize import build_model, load_model_config, plan
+    from lowrank_nb.factorize import build_model, plan
     from lowrank_nb.training import pick_device
     pick_device(args.device, int(os.environ.get('LOCAL_RANK', 0)))
     if not args.model_config: _refuse('--model_config: missing; pass a JSON file or a name such as llama_60m')
-    config = load_model_config(args.model_config)
+    config = model_config(args.model_config)
     longest = getattr(config, 'max_position_embeddings', None)
     if longest and args.max_length>longest: _refuse(f'--max_length {args.max_length}: above the {longest} positions of {args.model_config}; pass at most {longest}')
     plan(build_model(config, 'meta'), factorize_config(args, kind), FLAGS)
@@ -568,6 +577,14 @@ def _show_plan(lines:list[str], rank:int)->int:
     if rank==0: sys.stdout.write('\n'.join([*lines, 'dry run: nothing was made'])+'\n')
     return 0
 
+def keep(file:Path, d:dict, then:str)->None: # `then`: what to do once there is room
+    "Write a JSON file whole or not at all. `InputError` where it cannot be written."
+    tmp = file.with_suffix('.tmp')
+    try: tmp.write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in d.items()}, indent=1)+'\n'); tmp.replace(file)
+    except OSError as e:
+        tmp.unlink(missing_ok=True)
+        _refuse(f'{file}: cannot be written ({e.strerror}); make room and {then}')
+
 def train(args:argparse.Namespace, where:'Where')->int:
     "Check, build, train. The run's directory then holds metrics.jsonl, args.json, summary.json and the checkpoints."
     from lowrank_nb.reports import closing_reports
@@ -579,11 +596,11 @@ def train(args:argparse.Namespace, where:'Where')->int:
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
-        (save_dir/'args.json').write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in vars(args).items()}, indent=1)+'\n')
+        keep(save_dir/'args.json', vars(args), 'start again')
     start = time.perf_counter()
     with stopping_on_signals(t), closing_reports(t): t.fit()
     if where.rank==0:
-        (save_dir/'summary.json').write_text(json.dumps(summary(t, args, time.perf_counter()-start), indent=1)+'\n')
+        keep(save_dir/'summary.json', summary(t, args, time.perf_counter()-start), 'pass --continue_from latest, which writes it' if args.save_ckpt else 'see metrics.jsonl, which has every figure')
         log.info(f'done: {t.step} updates, {t.tokens_seen:,} tokens; see {save_dir}')
     if held: held.close()
     return 0
@@ -694,10 +711,10 @@ def cost_row(args:argparse.Namespace, kind:str, opt:str, config:'PretrainedConfi
 def cost_table(argv:list[str])->str:
     "The table of `lowrank_cost`, in Markdown."
     from lowrank_nb.data import load_tokenizer
-    from lowrank_nb.factorize import load_model_config, nonlinear
+    from lowrank_nb.factorize import nonlinear
     args,kind,opt,methods = cost_args(argv)
     if not args.model_config: raise UsageError('--model_config: missing; pass a JSON config, or a name such as llama_130m')
-    config = load_model_config(args.model_config)
+    config = model_config(args.model_config)
     if 'tokenizer' in args.given: fit_vocabulary(config, load_tokenizer(args.tokenizer))     # else the config's own vocabulary
     steps = lambda m: 'adamw' if m!=kind and opt=='loro_adamw' and (m=='dense' or nonlinear(factorize_config(args, m))) else opt      # where no Riemannian step is
     rows = [cost_row(args, m, steps(m), config) for m in methods]
@@ -777,12 +794,11 @@ def demo_command(name:str, out:Path, steps:int)->list[str]:
     return [sys.executable, '-c', 'import sys; from lowrank_nb.run_c4 import main; sys.exit(main())', *common.split(), *DEMO[name].split(), '--name', name, '--save_dir', str(out/name)]
 
 # %% ../nbs/11_run_c4.ipynb #ee47fb4c
-def demo(args:argparse.Namespace)->int:
+def demo(args:argparse.Namespace, prog:str='run_c4.py')->int: # `prog`: what the line of a mistake begins with
     "The control and four methods, one after the other, then a table and a figure."
-    from lowrank_nb.lowrank import InputError
     out = Path(args.save_dir or Path('checkpoints')/f"demo-{time.strftime('%Y%m%d-%H%M%S')}")
-    if args.num_training_steps<1: return _say(f'--num_training_steps {args.num_training_steps}: must be a whole number above 0', 0)
-    if out.exists() and any(out.iterdir()): return _say(f'--save_dir {out}: is not empty; name a new folder', 0)
+    if args.num_training_steps<1: return _say(f'--num_training_steps {args.num_training_steps}: must be a whole number above 0', 0, name=prog)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())): return _say(f'--save_dir {out}: is not empty; name a new folder', 0, name=prog)
     steps = args.num_training_steps if 'num_training_steps' in args.given else 300
     for name in DEMO:
         code = subprocess.run(demo_command(name, out, steps)).returncode
@@ -792,9 +808,18 @@ def demo(args:argparse.Namespace)->int:
     sys.stdout.write(f'\n{table}\n\nOne seed, {steps} updates of 2,048 bytes: all four learn beyond the control, a bigram model; this ranks nothing.\ntable and curves: {out}\n')
     return 0
 
+def demo_parser()->Parser:
+    "The flags of `lowrank_demo`."
+    p = Parser(prog='lowrank_demo', description='Compare the methods on the documentation that Python carries, in minutes on a CPU: the control, a dense model, LORO, CoLA and LoST, one after the other; a table and a figure. The same as run_c4.py --demo.')
+    g = p.add_argument_group('the demo')
+    g.add_argument('--num_training_steps', type=count, default=300, metavar='N', help='updates of each run')
+    g.add_argument('--save_dir', metavar='DIR', help='a new folder for the runs, the table and the figure; default: checkpoints/demo-<time>')
+    return p
+
 def demo_main(argv:list[str]|None=None)->int: # exit code
     "The command `lowrank_demo`: `run_c4.py --demo`."
-    return main(['--demo', *(sys.argv[1:] if argv is None else argv)])
+    try: return demo(demo_parser().parse(sys.argv[1:] if argv is None else argv), 'lowrank_demo')
+    except UsageError as e: return _say(e, 0, name='lowrank_demo')
 
 # %% ../nbs/11_run_c4.ipynb #876746cf
 def demo_table(out:Path)->str:
