@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 
     def unknown(self, flag:str, where:str='')->NoReturn:
         "`UsageError` that proposes the nearest flags; `where`: what it says first."
-        near = difflib.get_close_matches(flag, list(self._option_string_actions), 2, .6)
+        near = difflib.get_close_matches(flag, [o for o in self._option_string_actions if o!='--help'], 2, .6)
         self.error(f"{where}{flag}: no such flag; " + (f"did you mean {' or '.join(near)}?" if near else 'see --help'))
 
     def parse(self, argv:list[str])->argparse.Namespace:
