@@ -24,7 +24,8 @@ from .run_c4 import Parser, UsageError, _say, commit, count, factorize_config, n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from torch import nn
+    from torch.nn import Module
+else: Axes, Module = type('Axes', (), {}), type('Module', (), {})      # the site's pages look the names up
 
 # %% ../nbs/12_compare.ipynb #64cc1ac6
 _LORO = '--loro_freq 50 --loro_lr_scaler -1'
@@ -94,7 +95,7 @@ class Run:
         return [*s.flags().split(), *base.split(), *METHODS[self.method][0].split(), *self.extra.split()]
 
 # %% ../nbs/12_compare.ipynb #6329e108
-def model_of(flags:list[str])->'nn.Module':
+def model_of(flags:list[str])->'Module':
     "The model that a command line describes, on the device 'meta', with the vocabulary of its tokenizer."
     from lowrank_nb.data import load_tokenizer
     from lowrank_nb.run_c4 import fit_vocabulary

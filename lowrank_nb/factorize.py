@@ -14,7 +14,7 @@ import copy, importlib.machinery, importlib.util, json, logging, math, sys
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 from unittest import mock
 
 import torch
@@ -23,8 +23,6 @@ from torch import Tensor, nn
 from .cola import CoLALinear
 from .lost import LoSTLinear, select_columns
 from .lowrank import InputError, LowRankLinear, parse_init, pick
-
-if TYPE_CHECKING: from transformers import PretrainedConfig
 
 # %% ../nbs/04_factorize.ipynb #e26a9325
 def config_dir()->Path:
@@ -39,7 +37,7 @@ def config_names()->list[str]: # such as 'llama_60m'
 # %% ../nbs/04_factorize.ipynb #ca922a99
 def load_model_config(
     name:str|Path, # a JSON file, a folder with `config.json`, or one of `config_names()`
-)->'PretrainedConfig':
+)->object:         # a Transformers config
     "The Transformers config at path `name`, or the package's own of that name. `InputError` where there is neither."
     p = Path(name)
     if p.is_dir(): p = p/'config.json'
@@ -63,7 +61,7 @@ def _as_config(d:dict, name:str|Path):
 
 # %% ../nbs/04_factorize.ipynb #0f1d1cfd
 def build_model(
-    config:'str|Path|PretrainedConfig', # a name, a path or a Transformers config
+    config:object,                    # a name, a path or a Transformers config
     device:str='cpu',                 # 'meta' allocates nothing: for counting
 )->nn.Module:
     "A freshly initialized causal LM; the config is copied, since `from_config` changes the one it gets."
@@ -405,7 +403,7 @@ def _fake_kept(config, c:FactorizeConfig, layers:int, sequences:int, length:int,
 
 # %% ../nbs/04_factorize.ipynb #4f0000cc
 def activation_bytes(
-    config:'PretrainedConfig', # a Transformers config
+    config:object,         # a Transformers config
     c:FactorizeConfig,
     sequences:int=1,       # that a device takes at a time
     length:int=256,        # tokens in a sequence

@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterable, NoReturn
 
 if TYPE_CHECKING:      # what runs imports its libraries where it needs them, so that --help is quick
-    import torch
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import device
+    from torch.nn import Module
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LambdaLR
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from lowrank_nb.data import TextSource, TrainStream
     from lowrank_nb.factorize import FactorizeConfig
     from lowrank_nb.training import Trainer, Where
+else:                  # the site's pages look the names up
+    globals().update({n: type(n, (), {}) for n in ('Figure','device','Module','Optimizer','LambdaLR','PretrainedConfig','PreTrainedModel','PreTrainedTokenizerBase','TextSource','TrainStream','FactorizeConfig','Trainer','Where')})
 
 # %% ../nbs/11_run_c4.ipynb #f4afb079
 def boolean(s:str)->bool:
@@ -398,7 +400,7 @@ def fit_vocabulary(config:'PretrainedConfig', tok:'PreTrainedTokenizerBase')->st
     was, config.vocab_size = config.vocab_size, len(tok)
     return f'vocabulary: {config.vocab_size} tokens, as the tokenizer has (the config said {was})'
 
-def pick_dtype(args:argparse.Namespace, device:'torch.device')->str:
+def pick_dtype(args:argparse.Namespace, device:'device')->str:
     "What `--dtype` says, or bfloat16 on a GPU that computes in it."
     import torch
     if args.dtype: return args.dtype
@@ -410,7 +412,7 @@ def build_stream(args:argparse.Namespace, source:'TextSource', tok:'PreTrainedTo
     from lowrank_nb.data import TrainStream
     return TrainStream(source, tok, args.batch_size, args.max_length, packing=args.packing, seed=args.seed, rank=where.rank, world=where.world, workers=args.workers)
 
-def draw_model(args:argparse.Namespace, config:'PretrainedConfig', fc:'FactorizeConfig', source:'TextSource', tok:'PreTrainedTokenizerBase', where:'Where', dtype:str, resumed:bool)->'nn.Module':
+def draw_model(args:argparse.Namespace, config:'PretrainedConfig', fc:'FactorizeConfig', source:'TextSource', tok:'PreTrainedTokenizerBase', where:'Where', dtype:str, resumed:bool)->'Module':
     "The factorized model on its device. A resumed one gets its columns and weights from the checkpoint, so that nothing is scored."
     import dataclasses, torch
     from lowrank_nb.factorize import block_linears, build_model, factorize
@@ -448,7 +450,7 @@ def quiet(args:argparse.Namespace)->argparse.Namespace:
     "The same flags for an optimizer whose first update is neither exact nor followed by a refresh: on shapes alone there are no values to do that with."
     return argparse.Namespace(**{**vars(args), 'loro_freq': 2, 'loro_refresh': 'all', 'loro_refresh_freq': 2})
 
-def shapes(args:argparse.Namespace, config:'PretrainedConfig', kind:str)->'nn.Module':
+def shapes(args:argparse.Namespace, config:'PretrainedConfig', kind:str)->'Module':
     "The factorized model on 'meta', which has shapes and no weights."
     from lowrank_nb.factorize import build_model, factorize
     return factorize(build_model(config, 'meta'), factorize_config(args, kind))
@@ -554,7 +556,7 @@ def build(args:argparse.Namespace, checked:tuple, where:'Where', save_dir:Path)-
     return t, start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)
 
 # %% ../nbs/11_run_c4.ipynb #da293472
-def peak_memory(device:'torch.device')->int: # bytes
+def peak_memory(device:'device')->int: # bytes
     "Most memory that this process has held: on the GPU where it computes there, else resident."
     import torch
     if device.type=='cuda': return torch.cuda.max_memory_allocated(device)
