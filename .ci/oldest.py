@@ -22,7 +22,7 @@ def check_versions():
 
 if __name__=='__main__':
     check_versions()
-    for n in ('00','01','02','03','04','05','06','08','09'):
+    for n in ('00','01','02','03','04','05','06','08','09','13'):
         p, = (root/'nbs').glob(f'{n}_*.ipynb')
         print(p.name, flush=True); subprocess.run([sys.executable,'.ci/timed.py',p,os.devnull], cwd=root, env=env, check=True)
     with tempfile.TemporaryDirectory() as d: subprocess.run([sys.executable,'run_c4.py',*RUN.split(),'--save_dir',f'{d}/run'], cwd=root, env=env, check=True)

@@ -11,14 +11,18 @@ __all__ = ['MANIFEST', 'FORMAT', 'LowRankConfig', 'LowRankForCausalLM', 'registe
 import contextlib, copy, hashlib, json, os, random, shutil, sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Callable
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
 
+from .cola import CoLALinear       # this and LoSTLinear for factorize: some versions of Transformers copy the code of a checkpoint one import deep
 from .factorize import FactorizeConfig, factorize, merge
+from .lost import LoSTLinear
 from .lowrank import InputError, LowRankLinear
 
 # %% ../nbs/09_checkpoints.ipynb #56878e2c
@@ -29,7 +33,7 @@ class LowRankConfig(PretrainedConfig):
     def __init__(self,
         base:dict|None=None,      # config of the dense model, with its `model_type`
         factorize:dict|None=None, # fields of `FactorizeConfig`
-        **kwargs,
+        **kwargs:Any,
     ):
         self.base, self.factorize = dict(base or {}), dict(factorize or {})
         super().__init__(**kwargs)
@@ -39,7 +43,7 @@ class LowRankConfig(PretrainedConfig):
         d = dict(self.base)
         return AutoConfig.for_model(d.pop('model_type'), **d)
 
-    def get_text_config(self, *args, **kwargs)->PretrainedConfig:
+    def get_text_config(self, *args:Any, **kwargs:Any)->PretrainedConfig:
         "What generation asks for sizes of caches and vocabulary: the base model's config."
         return self.base_config() if self.base else self
 
@@ -60,16 +64,18 @@ class LowRankForCausalLM(PreTrainedModel, GenerationMixin):
         config.tie_word_embeddings = base.tie_word_embeddings
         self.post_init()
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None, labels=None, use_cache=None, **kwargs): # named: Trainer and peft read the signature
+    def forward(self, input_ids:Tensor|None=None, attention_mask:Tensor|None=None, position_ids:Tensor|None=None, past_key_values:object=None, inputs_embeds:Tensor|None=None, labels:Tensor|None=None, use_cache:bool|None=None, **kwargs:Any)->ModelOutput: # named: Trainer and peft read the signature
         return self.lm(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds, labels=labels, use_cache=use_cache, **kwargs)
-    def get_input_embeddings(self): return self.lm.get_input_embeddings()
-    def get_output_embeddings(self): return self.lm.get_output_embeddings()
-    def prepare_inputs_for_generation(self, *args, **kwargs): return self.lm.prepare_inputs_for_generation(*args, **kwargs)
+    def get_input_embeddings(self)->nn.Module: return self.lm.get_input_embeddings()
+    def get_output_embeddings(self)->nn.Module:
+        "The head."
+        return self.lm.get_output_embeddings()
+    def prepare_inputs_for_generation(self, *args:Any, **kwargs:Any)->dict: return self.lm.prepare_inputs_for_generation(*args, **kwargs)
     def _init_weights(self, module):
         if not isinstance(module, LowRankLinear): self.lm._init_weights(module)
 
 # %% ../nbs/09_checkpoints.ipynb #63bf0fa2
-def register():
+def register()->None:
     "Make Transformers' Auto classes know `model_type` 'lowrank'."
     AutoConfig.register('lowrank', LowRankConfig, exist_ok=True)
     AutoModelForCausalLM.register(LowRankConfig, LowRankForCausalLM, exist_ok=True)
@@ -110,7 +116,7 @@ def rng_state()->dict:
     if torch.cuda.is_available(): d['cuda'] = torch.cuda.get_rng_state_all()
     return d
 
-def set_rng_state(d:dict):
+def set_rng_state(d:dict)->None:
     "Put every random generator back to a `rng_state()`."
     import numpy as np
     torch.set_rng_state(d['torch'])
@@ -149,7 +155,7 @@ def _digest(p:Path)->list: # [bytes, SHA-256]
 def _files(folder:Path)->dict[str,Path]: # by their names in a manifest
     return {n: p for p in sorted(folder.rglob('*')) if p.is_file() and (n := p.relative_to(folder).as_posix())!=MANIFEST}
 
-def write_manifest(folder:str|Path):
+def write_manifest(folder:str|Path)->None:
     "Write the size and the SHA-256 of every file of a checkpoint into it."
     d = {n: _digest(p) for n,p in _files(Path(folder)).items()}
     (Path(folder)/MANIFEST).write_text(json.dumps(d, indent=1)+'\n')
@@ -178,7 +184,7 @@ def _remove(folder:Path):
 def sweep(
     save_dir:str|Path,
     keep_last:int|None=None, # complete checkpoints to keep; None: all
-):
+)->None:
     "Remove what a crash left half written, and the oldest checkpoints."
     for p in Path(save_dir).glob('model_*'):
         if p.is_dir() and p.suffix in ('.tmp','.old') and step_of(p.with_suffix(''))>=0: shutil.rmtree(p)
@@ -204,7 +210,7 @@ FORMAT = 1 # of training/: 0 wrote no format.json and no count of skipped update
 
 def _version()->str: return getattr(sys.modules.get('lowrank_nb'), '__version__', 'unknown')  # an import would tie this file, which goes beside checkpoints, to the package
 
-def write_format(folder:str|Path):
+def write_format(folder:str|Path)->None:
     "Write the format of a checkpoint's training state into it."
     (Path(folder)/'training'/'format.json').write_text(json.dumps(dict(format=FORMAT, version=_version()))+'\n')
 
@@ -219,15 +225,15 @@ def save_checkpoint(
     save_dir:str|Path,      # the run's directory
     step:int,               # names the folder model_<step>
     model:PreTrainedModel,  # as `wrap` returns it
-    tokenizer,              # saved beside the model; None: not saved
+    tokenizer:PreTrainedTokenizerBase|None, # saved beside the model; None: not saved
     shared:dict,            # state that is the same on every process: optimizer, schedule, counts
     own:dict,               # state of this process: random generators, data position
     rank:int=0,
-    barrier=lambda: None,   # waits for all processes
+    barrier:Callable=lambda: None, # waits for all processes
     keep_last:int|None=None,# complete checkpoints to keep, this one included; None: all
     weights:dict|None=None, # what rank 0 writes in the place of the model's own, which may be sharded (09b)
-    each=lambda folder: None, # adds what every process writes itself
-    finish=lambda folder: None, # adds what else belongs into the folder, on rank 0, before it gets its name
+    each:Callable=lambda folder: None, # adds what every process writes itself
+    finish:Callable=lambda folder: None, # adds what else belongs into the folder, on rank 0, before it gets its name
 )->Path:
     "Write `model_<step>/` whole or not at all. Every process calls it; rank 0 writes the model and the shared state. `SaveError` where the disk takes no more."
     final = Path(save_dir)/f'model_{step}'
@@ -276,7 +282,7 @@ def _instead(p:Path)->str: # what to pass in the place of a damaged checkpoint
 def load_weights(
     model:PreTrainedModel, # as `wrap` returns it; filled in place
     folder:str|Path,
-):
+)->None:
     "Fill `model` with a checkpoint's weights, every one of them. `InputError` where names or shapes differ."
     weights = {}
     for f in sorted(Path(folder).glob('*.safetensors')): weights.update(load_file(f))

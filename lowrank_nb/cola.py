@@ -35,8 +35,8 @@ class CoLALinear(LowRankLinear):
         act:str='silu',       # silu (the paper's), gelu, relu or tanh
         init:str='cola',      # any init of `LowRankLinear`
         recompute:bool=False, # keep only x and the rank-sized pre-activation for the backward pass
-        device=None,
-        dtype=None,
+        device:torch.device|str|None=None,
+        dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
         self.act, self.recompute, self.act_name = activation(act), recompute, act
@@ -49,7 +49,7 @@ class CoLALinear(LowRankLinear):
         if self.recompute and torch.is_grad_enabled(): return checkpoint(self.second_half, h, use_reentrant=False, preserve_rng_state=False)
         return self.second_half(h)
 
-    def dense_weight(self):
+    def dense_weight(self)->Tensor:
         raise InputError(f'act {self.act_name}: stands between the factors, so that the layer has no single weight; it cannot be merged. Save it as a lowrank checkpoint instead')
 
     def extra_repr(self)->str: return f'{super().extra_repr()}, recompute={self.recompute}'

@@ -9,17 +9,23 @@ __all__ = ['METHODS', 'CORE', 'add_plugin', 'Setting', 'Run', 'model_of', 'train
            'compare_parser', 'check_compare', 'report', 'main']
 
 # %% ../nbs/12_compare.ipynb #15aa8f70
-import hashlib, json, math, os, subprocess, sys, tempfile
+import argparse, hashlib, json, math, os, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from tqdm.auto import tqdm
 
 from .factorize import build_model, check_positive, cost_report, factorize, load_model_config, load_plugin
 from .lowrank import InputError, pick
 from .run_c4 import Parser, UsageError, _say, commit, count, factorize_config, number, parser, resolve_pair
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch.nn import Module
+else: Axes, Module = type('Axes', (), {}), type('Module', (), {})      # the site's pages look the names up
 
 # %% ../nbs/12_compare.ipynb #64cc1ac6
 _LORO = '--loro_freq 50 --loro_lr_scaler -1'
@@ -43,7 +49,7 @@ CORE = 'control','dense','lowrank','loro','cola','lost'
 
 def add_plugin(
     path:str|Path,               # a file that registers parameterizations of your own; see `load_plugin`
-    rates=(1e-3,2e-3,4e-3,8e-3), # their first grid
+    rates:Sequence[float]=(1e-3,2e-3,4e-3,8e-3), # their first grid
     flags:str='',                # further flags of `run_c4`
 )->list[str]:                    # the methods' names
     "Make every kind that a plugin registers a method: that kind under AdamW."
@@ -79,7 +85,9 @@ class Run:
     extra:str=''     # further flags, over the method's
 
     @property
-    def key(self)->str: return f"{self.method} lr={self.lr:g} seed={self.seed} steps={self.steps}{' '+self.extra if self.extra else ''}"
+    def key(self)->str:
+        "What tells this run from the others."
+        return f"{self.method} lr={self.lr:g} seed={self.seed} steps={self.steps}{' '+self.extra if self.extra else ''}"
 
     def flags(self, s:Setting)->list[str]:
         "The whole command line of `run_c4`, a later flag over an earlier one."
@@ -87,7 +95,7 @@ class Run:
         return [*s.flags().split(), *base.split(), *METHODS[self.method][0].split(), *self.extra.split()]
 
 # %% ../nbs/12_compare.ipynb #6329e108
-def model_of(flags:list[str]):
+def model_of(flags:list[str])->'Module':
     "The model that a command line describes, on the device 'meta', with the vocabulary of its tokenizer."
     from lowrank_nb.data import load_tokenizer
     from lowrank_nb.run_c4 import fit_vocabulary
@@ -189,7 +197,7 @@ def next_rates(
 
 # %% ../nbs/12_compare.ipynb #a4f86f6b
 def tune(
-    methods,            # names
+    methods:Iterable[str],      # names
     s:Setting,
     path:str|Path,
     steps:int=600,
@@ -209,11 +217,11 @@ def tune(
     return best
 
 def compare(
-    methods,                    # names
+    methods:Iterable[str],      # names
     s:Setting,
     path:str|Path,              # the results file
     steps:int=600,
-    seeds=(0,1,2),
+    seeds:Iterable[int]=(0,1,2),
     final_steps:int|None=None,  # updates of the runs at the best rate; None: `steps`
     grids:dict|None=None,
     jobs:int=1,
@@ -252,7 +260,7 @@ def _color(m:str)->dict:
     names = [*METHODS]; i = names.index(m) if m in names else len(names)
     return dict(color='k', ls='--') if m=='control' else dict(color=f'C{i%10}', ls='-' if i<=10 else ':')
 
-def draw_curves(ax, rows:list[dict]):
+def draw_curves(ax:'Axes', rows:list[dict])->None:
     "Validation loss by update: the mean over seeds, and a band from the lowest to the highest."
     groups = {}
     for r in finished(rows): groups.setdefault((r['method'],r['extra'],r['lr'],r['steps']), []).append(r['eval'])
@@ -262,14 +270,14 @@ def draw_curves(ax, rows:list[dict]):
         ax.fill_between(steps, [min(a) for a in at], [max(a) for a in at], color=_color(m)['color'], alpha=.15, lw=0)
     ax.set(xlabel='update', ylabel='validation loss (nats per token)'); ax.legend()
 
-def draw_rates(ax, rows:list[dict]):
+def draw_rates(ax:'Axes', rows:list[dict])->None:
     "Validation loss by learning rate, a line a method; the best of each is filled."
     for m in dict.fromkeys(r['method'] for r in rows):
         ps = sorted((r['lr'],r['loss']) for r in finished(rows) if r['method']==m)
         ax.plot(*zip(*ps), marker='o', mfc='none', label=m, **_color(m)); ax.plot(*min(ps, key=lambda p: p[1]), 'o', color=_color(m)['color'])
     ax.set(xlabel='learning rate', ylabel='validation loss (nats per token)', xscale='log'); ax.legend()
 
-def draw_costs(axs, table:list[dict]):
+def draw_costs(axs:'Sequence[Axes]', table:list[dict])->None:
     "Validation loss against training FLOPs, parameters and peak memory."
     for ax,(k,label,unit) in zip(axs, (('flops','training FLOPs',1),('parameters','parameters (millions)',1e6),('peak_memory','peak memory (MiB)',2**20))):
         for r in table: ax.errorbar(r[k]/unit, r['loss'], yerr=r['spread'], fmt='o', color=_color(r['method'])['color'], label=r['method'])
@@ -296,11 +304,11 @@ def read_run(run:str|Path)->tuple[list[dict],list[dict]]: # train and eval rows
 
 # %% ../nbs/12_compare.ipynb #861350b9
 def draw_runs(
-    ax,
+    ax:'Axes',
     runs:dict,          # label -> rows, from `read_run`
     x:str='updates',    # or 'tokens'
     smooth:int=10,      # updates in the running mean
-):
+)->None:
     "Training and validation loss of each run, in nats per token."
     for i,(name,(train,ev)) in enumerate(runs.items()):
         at = {r['step']: r['tokens_seen'] if x=='tokens' else r['step'] for r in train}
@@ -348,7 +356,7 @@ def compare_parser()->Parser:
     return p
 
 # %% ../nbs/12_compare.ipynb #8f841ae6
-def check_compare(args)->tuple[list[str],dict|None,Setting]: # methods, grids, setting
+def check_compare(args:argparse.Namespace)->tuple[list[str],dict|None,Setting]: # methods, grids, setting
     "`InputError` for the first flag that cannot be."
     from lowrank_nb.data import TextSource
     if args.plugin: add_plugin(args.plugin)
@@ -367,7 +375,7 @@ def check_compare(args)->tuple[list[str],dict|None,Setting]: # methods, grids, s
     s = Setting(args.model_config, args.tokenizer, args.data, args.val_data, args.rank, args.batch_size, args.max_length, args.eval_tokens)
     return methods, rates and dict.fromkeys(methods, rates), s
 
-def report(out:Path, rows:list[dict], final:list[dict]):
+def report(out:Path, rows:list[dict], final:list[dict])->None:
     "Write table.md, curves.png, rates.png and costs.png."
     from matplotlib.figure import Figure
     table = summarize(final); (out/'table.md').write_text(markdown(table)+'\n')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'EMBEDDED', 'RETRIES', 'WAIT', 'ENDINGS', 'BLOCK', 'DataError', 'texts_of', 'embedded_texts', 'endpoint',
            'ask_hub', 'TextSource', 'load_tokenizer', 'encode', 'rows_of', 'Rows', 'TrainStream', 'prepare',
-           'TokenSource', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
+           'TokenSource', 'prepare_parser', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
 import argparse, ast, glob, gzip, hashlib, inspect, json, logging, os, random, re, signal, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
@@ -173,7 +173,7 @@ class TextSource:
         "The documents of one shard."
         return texts_of(file)
 
-    def check(self, tok:PreTrainedTokenizerBase, max_length:int, packing:bool):
+    def check(self, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
         "`InputError` where the source cannot serve rows of this kind."
 
 def _matches(pattern:str)->list[str]:
@@ -371,8 +371,12 @@ class Rows(IterableDataset):
         self.at = dict(file=0, doc=0, read=0, own=0, row=0)
 
     def __iter__(self): return self._batches()
-    def state_dict(self)->dict: return dict(self.at)
-    def load_state_dict(self, d:dict): self.at = dict(d)
+    def state_dict(self)->dict:
+        "The place behind the last batch."
+        return dict(self.at)
+    def load_state_dict(self, d:dict)->None:
+        "Go on from such a place."
+        self.at = dict(d)
 
 # %% ../nbs/07_data.ipynb #ac154df4
 @patch
@@ -488,7 +492,7 @@ def state_dict(self:TrainStream)->dict:
 @patch
 def load_state_dict(self:TrainStream,
     d:dict,     # from `state_dict`
-):
+)->None:
     "Continue where `d` was taken. `InputError` names the first thing in which this stream differs from that one."
     for k,v in self._spec().items():
         if k in d['spec'] and d['spec'][k]!=v: raise InputError(f'--continue_from: the data stream had {k} {d["spec"][k]}, this run has {v}; pass what it had')
@@ -610,7 +614,7 @@ def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
     for b in ends.tolist(): yield ids[a:b].view(np.ndarray).astype(np.int32); a = b
 
 @patch
-def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool):
+def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
     "`InputError` for another tokenizer, or longer rows than were kept."
     where, t, most = Path(self.files[0]).parent, self.plan['tokenizer'], self.plan['max_length']
     if t['hash']!=_fingerprint(tok): raise InputError(f"--train_data_path {where}: made with the tokenizer {t['name']}, this run's is another; pass --tokenizer {t['name']}")
@@ -621,14 +625,20 @@ def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing
 class _OneLine(argparse.ArgumentParser):
     def error(self, message:str): raise InputError(message.removeprefix('argument '))
 
-def _arguments(argv:list[str]|None):
+def prepare_parser()->argparse.ArgumentParser:
+    "The flags of `lowrank_prepare`."
     p = _OneLine('lowrank_prepare', description='Tokenize text files once, for many runs: pass OUT as --train_data_path then.', allow_abbrev=False)
-    p.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
-    p.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
-    p.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes' (t5-base)")
-    p.add_argument('--max_length', type=int, metavar='N', help='cut documents here: a smaller cache, for padded rows of at most N tokens (whole documents)')
-    p.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each (0)')
-    a = p.parse_args(argv)
+    g = p.add_argument_group('from and to')
+    g.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
+    g.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
+    g = p.add_argument_group('tokens')
+    g.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes'; default: %(default)s")
+    g.add_argument('--max_length', type=int, metavar='N', help='tokens that are kept of a document: a smaller cache, for padded rows of at most N tokens; default: all of them')
+    g.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each; 0: this one; default: %(default)s')
+    return p
+
+def _arguments(argv:list[str]|None):
+    a = prepare_parser().parse_args(argv)
     for k,least in (('max_length',2),('workers',0)):
         if (v := getattr(a,k)) is not None and v<least: raise InputError(f'--{k} {v}: must be {least} or more')
     return a

@@ -25,7 +25,7 @@ from .lost import LoSTLinear, select_columns
 from .lowrank import InputError, LowRankLinear, parse_init, pick
 
 # %% ../nbs/04_factorize.ipynb #e26a9325
-def config_dir():
+def config_dir()->Path:
     "Where the package keeps its model configs."
     return files('lowrank_nb')/'configs'
 
@@ -61,7 +61,7 @@ def _as_config(d:dict, name:str|Path):
 
 # %% ../nbs/04_factorize.ipynb #0f1d1cfd
 def build_model(
-    config,                           # a name, a path or a Transformers config
+    config:object,                    # a name, a path or a Transformers config
     device:str='cpu',                 # 'meta' allocates nothing: for counting
 )->nn.Module:
     "A freshly initialized causal LM; the config is copied, since `from_config` changes the one it gets."
@@ -116,12 +116,12 @@ class FactorizeConfig:
 # %% ../nbs/04_factorize.ipynb #7298456f
 MASKS = 'random','gradient','svd'
 
-def check_positive(what:str, value, whole:bool=True):
+def check_positive(what:str, value:float, whole:bool=True)->None:
     "`InputError` unless `value` is a finite number above 0 (`whole`: an integer)."
     ok = isinstance(value, (int,float)) and not isinstance(value, bool) and math.isfinite(value) and value>0 and (not whole or value==int(value))
     if not ok: raise InputError(f"{what} {value}: must be a {'whole' if whole else 'finite'} number above 0")
 
-def check_between(what:str, value:float, lo:float, hi:float, open_lo:bool=False):
+def check_between(what:str, value:float, lo:float, hi:float, open_lo:bool=False)->None:
     "`InputError` unless `value` lies in [`lo`, `hi`], or in (`lo`, `hi`] with `open_lo`."
     if not (lo < value <= hi if open_lo else lo <= value <= hi):
         raise InputError(f"{what} {value}: must lie in {'(' if open_lo else '['}{lo:g}, {hi:g}]")
@@ -292,9 +292,9 @@ def _as_conv1d(lin:nn.Linear)->nn.Module:
 # %% ../nbs/04_factorize.ipynb #cefcec22
 def register_kind(
     name:str,            # for `FactorizeConfig.kind` and --parameterization; not a built-in one
-    make,                # (linear, rank, config, grad) -> the `LowRankLinear` in its place; a layer on 'meta' has nothing to draw from
+    make:Callable,       # (linear, rank, config, grad) -> the `LowRankLinear` in its place; a layer on 'meta' has nothing to draw from
     nonlinear:bool=False,# whether something stands between the factors, so that they have no product
-):
+)->None:
     "Make `name` a kind. `InputError` for a name that is built in; registering again replaces."
     key = name.strip().lower()
     if key in KINDS and KINDS[key] is None: raise InputError(f'kind {name}: is built in; choose another name')
@@ -365,7 +365,7 @@ def cost_report(
 
 # %% ../nbs/04_factorize.ipynb #583f3f43
 def tensor_bytes(
-    x, # tensors, in dicts, lists and tuples as deep as it likes
+    x:object, # tensors, in dicts, lists and tuples as deep as it likes
 )->int:
     "Bytes that they take."
     if isinstance(x, Tensor): return x.numel()*x.element_size()
@@ -403,7 +403,7 @@ def _fake_kept(config, c:FactorizeConfig, layers:int, sequences:int, length:int,
 
 # %% ../nbs/04_factorize.ipynb #4f0000cc
 def activation_bytes(
-    config,                # a Transformers config
+    config:object,         # a Transformers config
     c:FactorizeConfig,
     sequences:int=1,       # that a device takes at a time
     length:int=256,        # tokens in a sequence

@@ -150,7 +150,7 @@ def by_svd(
     G:tuple,           # from `grams`; in float64 unless the factors are well-conditioned
     lr:float,
     cutoff:float=1e-13,# eigenvalues of BᵀB and AAᵀ below this share of the largest count as zero: singular values below 3e-7
-    dtype=torch.float32, # of the one SVD
+    dtype:torch.dtype=torch.float32, # of the one SVD
 )->tuple:              # coefficients for `combine`
     "The exact update by an SVD of M in orthonormal bases, with pseudo-inverses."
     BB,BD,DD,AA,AD,EE = G; r = len(BB)

@@ -85,8 +85,8 @@ class LoSTLinear(LowRankLinear):
         gamma:float=0.5,      # weight of the low-rank half
         act:str|None=None,    # an activation between the factors, such as 'silu'
         init:str='xavier',
-        device=None,
-        dtype=None,
+        device:torch.device|str|None=None,
+        dtype:torch.dtype|None=None,
     ):
         if not 0 <= gamma <= 1: raise InputError(f'gamma {gamma}: must lie in [0, 1]')
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)

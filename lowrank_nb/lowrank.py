@@ -8,6 +8,7 @@ __all__ = ['INITS', 'InputError', 'pick', 'parse_init', 'init_factors', 'LowRank
 
 # %% ../nbs/00_lowrank.ipynb #fcb28a38
 import difflib, math
+from typing import Any, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ class InputError(ValueError):
 
 def pick(
     name:str,    # what was asked for, in any case
-    choices,     # the valid names
+    choices:Iterable, # the valid names
     what:str,    # the argument or flag, for the message
 )->str:          # the name as `choices` spell it
     "The choice called `name`; `InputError` with the nearest valid names if there is none."
@@ -68,7 +69,7 @@ def init_factors(
     A:Tensor,                 # (rank, in), filled in place
     init:str='xavier',        # one of `INITS`
     weight:Tensor|None=None,  # (out, in) dense weight: needed by 'svd', used by 'auto'
-):
+)->None:
     "Fill both factors; on 'meta' nothing happens. Arithmetic is float32 or better, draws come from torch's global generator. `InputError` for an unknown init, or 'svd' without a weight."
     kind,num = parse_init(init)
     if kind=='svd' and weight is None: raise InputError("init svd: needs a dense weight to factor; use LowRankLinear.from_linear")
@@ -96,8 +97,8 @@ class LowRankLinear(nn.Module):
         rank:int,           # width between the factors
         bias:bool=False,
         init:str='xavier',  # one of `INITS` but 'svd', which needs a weight: see `from_linear`
-        device=None,
-        dtype=None,
+        device:torch.device|str|None=None,
+        dtype:torch.dtype|None=None,
     ):
         super().__init__()
         if not 1 <= rank <= min(in_features,out_features):
@@ -125,7 +126,7 @@ def _from_linear(
     linear:nn.Linear,   # the dense layer; not changed
     rank:int,
     init:str='xavier',  # any of `INITS`
-    **kwargs,           # further arguments of the class
+    **kwargs:Any,       # further arguments of the class
 )->'LowRankLinear':     # a layer for the place of `linear`
     "A layer of the same sizes, bias, device and dtype as `linear`, its factors by `init`."
     layer = cls(**_dims_like(linear, rank), init='const_0', **kwargs)

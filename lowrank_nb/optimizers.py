@@ -13,6 +13,7 @@ import logging, math
 from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from typing import Any, Callable, Iterable
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional   # before any group is made: its defaults would keep a group, and gloo's threads, past destroy_process_group
@@ -53,7 +54,7 @@ def parts(optimizer:Optimizer)->list[Optimizer]:
 def refresh_moments(
     optimizer:Optimizer, # over groups of `param_groups`
     which:str,           # all, lrk (factors) or reg (the others)
-):
+)->None:
     "Reset moments and step counts of the chosen parameters, as if they had just been made. `InputError` for another word."
     which = pick(which, REFRESH, 'refresh')
     for o in parts(optimizer):
@@ -66,7 +67,7 @@ def refresh_moments(
 class LOROAdamW(Optimizer):
     "AdamW whose factor groups (see `param_groups`) take LORO's lazy and exact steps. `InputError` for Riemannian steps on nonlinear layers."
     def __init__(self,
-        params,                        # groups from `param_groups`; plain parameters are regular ones
+        params:Iterable,               # groups from `param_groups`; plain parameters are regular ones
         lr:float=1e-3,                 # peak step size; LORO's recipes use 0.005 to 0.01 with scaler -1
         betas:tuple=(0.9, 0.999),
         eps:float=1e-6,                # added to sqrt(v) before bias correction
@@ -107,7 +108,7 @@ def correction(t:int, betas:tuple)->float:
     "Adam's bias correction of the step size at the parameter's t-th step, t from 1: sqrt(1-beta2^t)/(1-beta1^t)."
     return math.sqrt(1-betas[1]**t)/(1-betas[0]**t)
 
-def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
+def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float)->None:
     "p <- (p - lr_t d)(1 - decay) at the t-th step, in the moments' type; lists as in `directions`."
     ds = directions(m, v, grads, betas, eps)
     wide = [p if p.dtype==d.dtype else p.to(d.dtype) for p,d in zip(ps,ds)]
@@ -117,7 +118,7 @@ def adam_foreach(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:flo
         if p is not w: p.copy_(w)
 
 # %% ../nbs/05_optimizers.ipynb #bd3d1a7a
-def adam_fused(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float):
+def adam_fused(ps:list, grads:list, m:list, v:list, t:int, lr:float, decay:float, betas:tuple, eps:float)->None:
     "What `adam_foreach` does, in one kernel; `lr` must be above 0 and `decay` below 1."
     step = torch.full((), float(t), device=ps[0].device)
     torch._fused_adamw_(ps, grads, m, v, [], [step]*len(ps), lr=lr*(1-decay), beta1=betas[0], beta2=betas[1], weight_decay=decay/(lr*(1-decay)),
@@ -135,7 +136,7 @@ def fused_agrees(device:str, dtype:torch.dtype)->bool:
         out.append(torch.cat([p,m,v]))
     return torch.allclose(*out, rtol=1e-5, atol=1e-6)
 
-def adam_step(ps:list, grads:list, m:list, *args):
+def adam_step(ps:list, grads:list, m:list, *args:Any)->None:
     "`adam_fused` where it can serve, else `adam_foreach`."
     x = ps[0]
     plain = all(type(p) in (nn.Parameter,Tensor) and p.dtype==x.dtype==o.dtype and p.device==x.device and p.is_contiguous() and g.is_contiguous() for p,g,o in zip(ps,grads,m))
@@ -203,7 +204,7 @@ def exchange(
     out:list[list[Tensor]],  # out[i]: what process i gets from this one
     shapes:list[list],       # shapes[i]: of what process i sends to this one
     like:Tensor,             # whose type and device all of them have
-    group,
+    group:dist.ProcessGroup,
 )->list[list[Tensor]]:       # from each process
     "Lists of tensors from every process to every process, in one all-to-all."
     sizes = [[math.prod(s) for s in ss] for ss in shapes]
@@ -273,7 +274,7 @@ def _exact(self, g:dict, by_count:dict):
 
 # %% ../nbs/05_optimizers.ipynb #91013e9e
 @torch.no_grad()
-def _step(self, closure=None):
+def _step(self, closure:Callable|None=None)->float|None:
     "One update. With lr 0, as in a warm-up's first step, only the moments move."
     loss = None
     if closure is not None:
@@ -306,7 +307,7 @@ def stochastic_round(
 # %% ../nbs/05_optimizers.ipynb #51f8c1f3
 class StochasticBF16(Optimizer):
     "Run the optimizer that `make(model)` returns on float32 shadows of the model's bfloat16 parameters."
-    def __init__(self, make, model:nn.Module):
+    def __init__(self, make:Callable, model:nn.Module):
         self.optimizers, self.shadow = [make(model)], {}
         for g in self.param_groups:
             for p in g['params']:
@@ -319,15 +320,15 @@ class StochasticBF16(Optimizer):
     defaults     = property(lambda self: self.optimizers[0].defaults)
     last_exact   = property(lambda self: getattr(self.optimizers[0], 'last_exact', False))
     last_routes  = property(lambda self: getattr(self.optimizers[0], 'last_routes', []))
-    def state_dict(self): return self.optimizers[0].state_dict()
-    def load_state_dict(self, d): self.optimizers[0].load_state_dict(d)
-    def zero_grad(self, set_to_none:bool=True):
+    def state_dict(self)->dict: return self.optimizers[0].state_dict()
+    def load_state_dict(self, d:dict)->None: self.optimizers[0].load_state_dict(d)
+    def zero_grad(self, set_to_none:bool=True)->None:
         for p in self.shadow: p.grad = None
         self.optimizers[0].zero_grad(set_to_none)
 
 # %% ../nbs/05_optimizers.ipynb #1453a45c
 @torch.no_grad()
-def _bf16_step(self, closure=None):
+def _bf16_step(self, closure:Callable|None=None)->float|None:
     "Fill the shadows, let the inner optimizer step, round the weights, free the shadows."
     loss = None
     if closure is not None:
@@ -348,12 +349,12 @@ class Together(Optimizer):
     def __init__(self, *optimizers:Optimizer): self.optimizers, self.defaults = list(optimizers), {}
     param_groups = property(lambda self: [g for o in self.optimizers for g in o.param_groups])
     state        = property(lambda self: ChainMap(*(o.state for o in self.optimizers)))
-    def state_dict(self): return dict(optimizers=[o.state_dict() for o in self.optimizers])
-    def load_state_dict(self, d):
+    def state_dict(self)->dict: return dict(optimizers=[o.state_dict() for o in self.optimizers])
+    def load_state_dict(self, d:dict)->None:
         for o,s in zip(self.optimizers, d['optimizers']): o.load_state_dict(s)
-    def zero_grad(self, set_to_none:bool=True):
+    def zero_grad(self, set_to_none:bool=True)->None:
         for o in self.optimizers: o.zero_grad(set_to_none)
-    def step(self, closure=None):
+    def step(self, closure:Callable|None=None)->float|None:
         loss = None
         if closure is not None:
             with torch.enable_grad(): loss = closure()
@@ -442,7 +443,7 @@ def make_optimizer(
     lr:float=1e-4,
     weight_decay:float=0.0,
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has (0.9, 0.999)
-    **kwargs,                # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
+    **kwargs:Any,            # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
 )->Optimizer:             # of torch's kind; muon is two of them in one, see `Together`
     "The optimizer called `name` over all trainable parameters. `InputError` for an unknown name or an absent library."
     return OPTIMIZERS[pick(name, OPTIMIZERS, '--optimizer')](model, lr=lr, weight_decay=weight_decay, beta1=beta1, **kwargs)

@@ -8,8 +8,9 @@ __all__ = ['TRACKERS', 'installed', 'pick_trackers', 'public_flags', 'Report', '
 # %% ../nbs/10b_reports.ipynb #e0e2fc41
 import contextlib, importlib.util, os
 from pathlib import Path
+from typing import Iterator
 from .lowrank import InputError, pick
-from .training import Callback, Trainer
+from .training import Callback, Trainer, log
 
 # %% ../nbs/10b_reports.ipynb #d6a4ad11
 TRACKERS = 'tensorboard','wandb','trackio'
@@ -86,21 +87,24 @@ class Report(Callback):
         flags:dict|None=None,  # what the tracker shows of it, see `public_flags`
     ): self.to, self.save_dir, self.name, self.flags, self.writer = to, Path(save_dir), name or Path(save_dir).name, flags or {}, None
 
-    def before_fit(self, t):
+    def before_fit(self, t:Trainer)->None:
         if t.where.rank: return
         try: self.writer = _WRITERS[self.to](self.save_dir, self.name, self.flags, t.step)
         except Exception as e: raise InputError(f"--report_to {self.to}: cannot start ({(str(e).strip().splitlines() or [type(e).__name__])[0][:150]}); pass --report_to none to go without") from e
 
-    def on_row(self, t, row):
-        if self.writer: self.writer.log({f"{row['kind']}/{k}": float(v) for k,v in row.items() if k!='step' and isinstance(v, (int,float))}, row['step'])
+    def on_row(self, t:Trainer, row:dict)->None:
+        if not self.writer: return
+        try: self.writer.log({f"{row['kind']}/{k}": float(v) for k,v in row.items() if k!='step' and isinstance(v, (int,float))}, row['step'])
+        except OSError as e: self.writer = None; raise InputError(f'--report_to {self.to}: cannot be written ({e.strerror}); make room and go on with --continue_from latest') from None
 
-    def close(self):
+    def close(self)->None:
         "Write what is left and let the tracker go."
-        if self.writer: self.writer.close()
-        self.writer = None
+        w, self.writer = self.writer, None
+        try: w and w.close()
+        except OSError as e: log.warning(f'--report_to {self.to}: its last rows are missing ({e.strerror}); metrics.jsonl has them')       # no reason to lose what else is being said
 
 @contextlib.contextmanager
-def closing_reports(t:Trainer):
+def closing_reports(t:Trainer)->Iterator[None]:
     "Close the reports of a run when it ends, however it ends."
     try: yield
     finally:

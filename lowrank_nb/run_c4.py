@@ -5,15 +5,30 @@
 # %% auto #0
 __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler', 'UsageError', 'Help', 'Parser', 'read_config',
            'parser', 'untold', 'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together',
-           'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model', 'updates',
-           'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log', 'check_all', 'build',
-           'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast', 'disk', 'cost_parser',
-           'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly', 'demo_command', 'demo',
-           'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
+           'model_config', 'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model',
+           'updates', 'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log',
+           'check_all', 'build', 'peak_memory', 'summary', 'keep', 'train', 'size', 'memory', 'checkpoint_bytes',
+           'forecast', 'disk', 'cost_parser', 'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly',
+           'demo_command', 'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit',
+           'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Iterable, NoReturn
+
+if TYPE_CHECKING:      # what runs imports its libraries where it needs them, so that --help is quick
+    from matplotlib.figure import Figure
+    from torch import device
+    from torch.nn import Module
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from lowrank_nb.data import TextSource, TrainStream
+    from lowrank_nb.factorize import FactorizeConfig
+    from lowrank_nb.training import Trainer, Where
+else:                  # the site's pages look the names up
+    globals().update({n: type(n, (), {}) for n in ('Figure','device','Module','Optimizer','LambdaLR','PretrainedConfig','PreTrainedModel','PreTrainedTokenizerBase','TextSource','TrainStream','FactorizeConfig','Trainer','Where')})
 
 # %% ../nbs/11_run_c4.ipynb #f4afb079
 def boolean(s:str)->bool:
@@ -53,8 +68,8 @@ class Help(argparse.HelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     "An `ArgumentParser` whose errors are one line, that proposes the nearest flag for an unknown one, and whose help tells defaults."
-    def __init__(self, *args, **kwargs): super().__init__(*args, **{'allow_abbrev': False, 'formatter_class': Help, **kwargs})
-    def error(self, message:str): raise UsageError(message.removeprefix('argument '))
+    def __init__(self, *args:Any, **kwargs:Any): super().__init__(*args, **{'allow_abbrev': False, 'formatter_class': Help, **kwargs})
+    def error(self, message:str)->NoReturn: raise UsageError(message.removeprefix('argument '))
 
     @staticmethod
     def join_negative(argv:list[str])->list[str]: # argparse takes -1e-3 for a flag
@@ -65,9 +80,9 @@ class Parser(argparse.ArgumentParser):
             else: out.append(a)
         return out
 
-    def unknown(self, flag:str, where:str=''):
+    def unknown(self, flag:str, where:str='')->NoReturn:
         "`UsageError` that proposes the nearest flags; `where`: what it says first."
-        near = difflib.get_close_matches(flag, list(self._option_string_actions), 2, .6)
+        near = difflib.get_close_matches(flag, [o for o in self._option_string_actions if o!='--help'], 2, .6)
         self.error(f"{where}{flag}: no such flag; " + (f"did you mean {' or '.join(near)}?" if near else 'see --help'))
 
     def parse(self, argv:list[str])->argparse.Namespace:
@@ -219,7 +234,7 @@ def untold(p:Parser)->list[str]: # empty: all are
 # %% ../nbs/11_run_c4.ipynb #c587b48c
 SHORTHANDS = dict(loro_adamw=('lowrank','loro_adamw'), adamw_cola=('cola','adamw'), cola_adamw=('cola','adamw'), adamw_lost=('lost','adamw'), lost_adamw=('lost','adamw'))
 
-def resolve_pair(args)->tuple[str,str]: # (parameterization, optimizer)
+def resolve_pair(args:argparse.Namespace)->tuple[str,str]: # (parameterization, optimizer)
     "The pair that the flags mean. `InputError` for unknown names, and where a scope is needed and missing."
     from lowrank_nb.factorize import SCOPES, load_plugin, pick_kind
     from lowrank_nb.lowrank import InputError, pick
@@ -238,7 +253,7 @@ FLAGS = dict(kind='--parameterization', scope='--loro_scope', attn_rank='--loro_
              recompute='--cola_recompute', keep_mlp_act='--cola_keep_mlp_act', mlp_dense='--loro_mlp_dense', sparsity='--lost_sparsity', method='--lost_sparse_method',
              svd_rank='--lost_sparse_svd_rank', gamma='--lost_gamma', inverse='--lost_sparse_svd_inverse')
 
-def factorize_config(args, kind:str):
+def factorize_config(args:argparse.Namespace, kind:str)->'FactorizeConfig':
     "The `FactorizeConfig` that the flags describe."
     from lowrank_nb.factorize import FactorizeConfig
     init = 'cola' if args.cola_init and kind in ('cola','lost') else args.loro_init if kind!='cola' or 'loro_init' in args.given else None
@@ -249,7 +264,7 @@ def factorize_config(args, kind:str):
         svd_rank=args.lost_sparse_svd_rank, gamma=args.lost_gamma, inverse=args.lost_sparse_svd_inverse)
 
 # %% ../nbs/11_run_c4.ipynb #3e17a70b
-def idle_flags(args, kind:str, opt:str)->list[str]: # one line each
+def idle_flags(args:argparse.Namespace, kind:str, opt:str)->list[str]: # one line each
     "The given flags that do nothing in this run, and what to pass instead."
     low = kind!='dense'
     riemann = '--parameterization lost --optimizer loro_adamw' if kind=='lost' and not args.cola_silu else '--parameterization lowrank --optimizer loro_adamw'
@@ -284,7 +299,7 @@ def _fixed(args, kind:str)->list[str]:
     return []
 
 # %% ../nbs/11_run_c4.ipynb #2ab4c24b
-def check_values(args):
+def check_values(args:argparse.Namespace)->None:
     "`InputError` for the first flag whose value is out of range."
     from lowrank_nb.factorize import check_between, check_positive
     from lowrank_nb.lowrank import InputError, pick
@@ -312,7 +327,7 @@ def check_values(args):
         names = dict(bf16='bfloat16', fp32='float32'); args.dtype = pick(names.get(args.dtype.lower(), args.dtype), ('bfloat16','float32','pure_bfloat16'), '--dtype')
 
 # %% ../nbs/11_run_c4.ipynb #520927ab
-def check_together(args, kind:str, opt:str, world:int=1):
+def check_together(args:argparse.Namespace, kind:str, opt:str, world:int=1)->None:
     "`InputError` for values that do not go together; fills in `gradient_accumulation` and `total_batch_size`."
     from lowrank_nb.lowrank import InputError
     from lowrank_nb.sharding import check_sharded
@@ -339,14 +354,22 @@ def _refuse(msg:str):
     raise InputError(msg)
 
 # %% ../nbs/11_run_c4.ipynb #3e0543a2
-def check_paths(args, kind:str):
+def model_config(name:str)->'PretrainedConfig':
+    "`load_model_config`, what Transformers says cut to a line."
+    from lowrank_nb.factorize import load_model_config
+    from lowrank_nb.lowrank import InputError
+    try: return load_model_config(name)
+    except InputError as e: _refuse(re.sub(r'\. Should contain one of .*; pass', '; pass', str(e)))       # six hundred of them
+    except TypeError: _refuse(f'--model_config {name}: holds no JSON object; pass a Transformers config')
+
+def check_paths(args:argparse.Namespace, kind:str)->tuple['PretrainedConfig',Path|None]:
     "Read what must be there and touch nothing. Returns the model's config and the checkpoint to continue from (or None)."
     from lowrank_nb.checkpoints import find_checkpoint
-    from lowrank_nb.factorize import build_model, load_model_config, plan
+    from lowrank_nb.factorize import build_model, plan
     from lowrank_nb.training import pick_device
     pick_device(args.device, int(os.environ.get('LOCAL_RANK', 0)))
     if not args.model_config: _refuse('--model_config: missing; pass a JSON file or a name such as llama_60m')
-    config = load_model_config(args.model_config)
+    config = model_config(args.model_config)
     longest = getattr(config, 'max_position_embeddings', None)
     if longest and args.max_length>longest: _refuse(f'--max_length {args.max_length}: above the {longest} positions of {args.model_config}; pass at most {longest}')
     plan(build_model(config, 'meta'), factorize_config(args, kind), FLAGS)
@@ -357,7 +380,7 @@ def check_paths(args, kind:str):
         _refuse(f'--save_dir {args.save_dir}: is no folder that can be written to')
     return config, start
 
-def sources(args):
+def sources(args:argparse.Namespace)->tuple['TextSource',...]:
     "The training and the validation text, checked: reachable, readable, with a column `text`."
     from lowrank_nb.data import TextSource
     if not args.c4_local: return TextSource.hub(), TextSource.hub(split='validation')
@@ -369,7 +392,7 @@ def sources(args):
     return tuple(out)
 
 # %% ../nbs/11_run_c4.ipynb #101d94c6
-def fit_vocabulary(config, tok)->str|None: # a line for the log where something changed
+def fit_vocabulary(config:'PretrainedConfig', tok:'PreTrainedTokenizerBase')->str|None: # a line for the log where something changed
     "Give `config` the tokenizer's special ids, and its vocabulary where the sizes do not fit."
     for k in ('pad','bos','eos'): setattr(config, f'{k}_token_id', getattr(tok, f'{k}_token_id'))
     extra = sum(1 for t in tok.all_special_tokens if 'extra_id' in t)
@@ -377,19 +400,19 @@ def fit_vocabulary(config, tok)->str|None: # a line for the log where something 
     was, config.vocab_size = config.vocab_size, len(tok)
     return f'vocabulary: {config.vocab_size} tokens, as the tokenizer has (the config said {was})'
 
-def pick_dtype(args, device)->str:
+def pick_dtype(args:argparse.Namespace, device:'device')->str:
     "What `--dtype` says, or bfloat16 on a GPU that computes in it."
     import torch
     if args.dtype: return args.dtype
     return 'bfloat16' if device.type=='cuda' and torch.cuda.is_bf16_supported() else 'float32'
 
 # %% ../nbs/11_run_c4.ipynb #ce159eb1
-def build_stream(args, source, tok, where):
+def build_stream(args:argparse.Namespace, source:'TextSource', tok:'PreTrainedTokenizerBase', where:'Where')->'TrainStream':
     "The endless stream of this process's micro-batches."
     from lowrank_nb.data import TrainStream
     return TrainStream(source, tok, args.batch_size, args.max_length, packing=args.packing, seed=args.seed, rank=where.rank, world=where.world, workers=args.workers)
 
-def draw_model(args, config, fc, source, tok, where, dtype:str, resumed:bool):
+def draw_model(args:argparse.Namespace, config:'PretrainedConfig', fc:'FactorizeConfig', source:'TextSource', tok:'PreTrainedTokenizerBase', where:'Where', dtype:str, resumed:bool)->'Module':
     "The factorized model on its device. A resumed one gets its columns and weights from the checkpoint, so that nothing is scored."
     import dataclasses, torch
     from lowrank_nb.factorize import block_linears, build_model, factorize
@@ -404,7 +427,7 @@ def draw_model(args, config, fc, source, tok, where, dtype:str, resumed:bool):
         torch.manual_seed(args.seed+1)                         # the same factors whatever the gradients drew
     return factorize(model, fc, grads)
 
-def updates(args, source, tok, where)->int:
+def updates(args:argparse.Namespace, source:'TextSource', tok:'PreTrainedTokenizerBase', where:'Where')->int:
     "How many updates the schedule spans: as given, or as many as `--max_train_tokens` will take, by the real tokens of the first batches."
     from lowrank_nb.training import n_real
     if args.max_train_tokens is None: return args.num_training_steps
@@ -414,7 +437,7 @@ def updates(args, source, tok, where)->int:
     return max(1, math.ceil(args.max_train_tokens/seen))
 
 # %% ../nbs/11_run_c4.ipynb #13240363
-def build_optimizer(args, opt:str, model, dtype:str):
+def build_optimizer(args:argparse.Namespace, opt:str, model:'PreTrainedModel', dtype:str)->'Optimizer':
     "The optimizer and its schedule-ready groups; with bfloat16 weights its state stays float32."
     from lowrank_nb.optimizers import StochasticBF16, make_optimizer
     loro = dict(loro_type=args.loro_type, loro_freq=args.loro_freq, lr_scaler=args.loro_lr_scaler, refresh=args.loro_refresh, refresh_every=args.loro_refresh_freq or 0)
@@ -423,23 +446,23 @@ def build_optimizer(args, opt:str, model, dtype:str):
     if dtype!='pure_bfloat16': return make(model)
     return StochasticBF16(make, model)
 
-def quiet(args):
+def quiet(args:argparse.Namespace)->argparse.Namespace:
     "The same flags for an optimizer whose first update is neither exact nor followed by a refresh: on shapes alone there are no values to do that with."
     return argparse.Namespace(**{**vars(args), 'loro_freq': 2, 'loro_refresh': 'all', 'loro_refresh_freq': 2})
 
-def shapes(args, config, kind:str):
+def shapes(args:argparse.Namespace, config:'PretrainedConfig', kind:str)->'Module':
     "The factorized model on 'meta', which has shapes and no weights."
     from lowrank_nb.factorize import build_model, factorize
     return factorize(build_model(config, 'meta'), factorize_config(args, kind))
 
-def build_schedule(args, optimizer, steps:int):
+def build_schedule(args:argparse.Namespace, optimizer:'Optimizer', steps:int)->'LambdaLR':
     "The schedule over `steps` updates."
     from lowrank_nb.schedules import make_schedule
     return make_schedule(optimizer, args.scheduler, steps, warmup_steps=min(args.warmup_steps, steps-1) if args.max_train_tokens else args.warmup_steps, min_lr_ratio=args.min_lr_ratio,
                          cycle_length=args.cosine_restart_freq, restart_warmup_steps=args.cosine_restart_warmup, lr_adjust_steps=args.lr_adjust_steps, lr_jag_after_warmup=args.lr_jag_after_warmup)
 
 # %% ../nbs/11_run_c4.ipynb #dfb5984b
-def lock(folder:Path):
+def lock(folder:Path)->IO|None:
     "Hold `folder`/run.lock until the file that is returned is closed or this process ends, however it ends. `InputError` if another process holds it."
     from lowrank_nb.lowrank import InputError
     try: import fcntl
@@ -459,7 +482,7 @@ def _make(d:Path, new:bool)->Path: # a name of our own making must be new: of tw
             if not new: raise
             n += 1; p = d.with_name(f'{d.name}-{n}')
 
-def run_dir(args, where, start)->tuple[Path,object]: # and its lock
+def run_dir(args:argparse.Namespace, where:'Where', start:Path|None)->tuple[Path,IO|None]: # and its lock
     "The run's directory, the same on every process; made and locked by rank 0."
     import torch.distributed as dist
     from lowrank_nb.lowrank import InputError
@@ -475,7 +498,7 @@ def run_dir(args, where, start)->tuple[Path,object]: # and its lock
     if error: raise InputError(error)
     return d, held
 
-def start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)->list[str]:
+def start_log(args:argparse.Namespace, kind:str, opt:str, todo:list, fc:'FactorizeConfig', before:int, model:'PreTrainedModel', where:'Where', dtype:str, steps:int, notes:list)->list[str]:
     "The lines that say what is in force."
     from lowrank_nb.factorize import describe
     from lowrank_nb.lost import LoSTLinear
@@ -488,7 +511,7 @@ def start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, not
     return lines + [n for n in notes if n] + idle_flags(args, kind, opt)
 
 # %% ../nbs/11_run_c4.ipynb #ff55432c
-def check_all(args, world:int=1):
+def check_all(args:argparse.Namespace, world:int=1)->tuple:
     "All checks, in order. Returns the pair, the model's config, the checkpoint to go on from, the texts and the tokenizer."
     from lowrank_nb.data import load_tokenizer
     from lowrank_nb.factorize import check_factorize
@@ -501,7 +524,7 @@ def check_all(args, world:int=1):
     texts = sources(args)
     return kind, opt, config, start, texts, load_tokenizer(args.tokenizer)
 
-def build(args, checked, where, save_dir:Path):
+def build(args:argparse.Namespace, checked:tuple, where:'Where', save_dir:Path)->tuple['Trainer',list[str]]:
     "The `Trainer` of this run, and the lines to log."
     from lowrank_nb.checkpoints import wrap
     from lowrank_nb.data import eval_batches, eval_rows
@@ -533,7 +556,7 @@ def build(args, checked, where, save_dir:Path):
     return t, start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)
 
 # %% ../nbs/11_run_c4.ipynb #da293472
-def peak_memory(device)->int: # bytes
+def peak_memory(device:'device')->int: # bytes
     "Most memory that this process has held: on the GPU where it computes there, else resident."
     import torch
     if device.type=='cuda': return torch.cuda.max_memory_allocated(device)
@@ -542,7 +565,7 @@ def peak_memory(device)->int: # bytes
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform=='darwin' else 1024)
 
-def summary(t, args, seconds:float)->dict:
+def summary(t:'Trainer', args:argparse.Namespace, seconds:float)->dict:
     "What a table of runs needs: size, result, speed, memory."
     from statistics import median
     from lowrank_nb.training import read_metrics
@@ -556,7 +579,15 @@ def _show_plan(lines:list[str], rank:int)->int:
     if rank==0: sys.stdout.write('\n'.join([*lines, 'dry run: nothing was made'])+'\n')
     return 0
 
-def train(args, where)->int:
+def keep(file:Path, d:dict, then:str)->None: # `then`: what to do once there is room
+    "Write a JSON file whole or not at all. `InputError` where it cannot be written."
+    tmp = file.with_suffix('.tmp')
+    try: tmp.write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in d.items()}, indent=1)+'\n'); tmp.replace(file)
+    except OSError as e:
+        tmp.unlink(missing_ok=True)
+        _refuse(f'{file}: cannot be written ({e.strerror}); make room and {then}')
+
+def train(args:argparse.Namespace, where:'Where')->int:
     "Check, build, train. The run's directory then holds metrics.jsonl, args.json, summary.json and the checkpoints."
     from lowrank_nb.reports import closing_reports
     from lowrank_nb.training import stopping_on_signals
@@ -567,11 +598,11 @@ def train(args, where)->int:
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
-        (save_dir/'args.json').write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in vars(args).items()}, indent=1)+'\n')
+        keep(save_dir/'args.json', vars(args), 'start again')
     start = time.perf_counter()
     with stopping_on_signals(t), closing_reports(t): t.fit()
     if where.rank==0:
-        (save_dir/'summary.json').write_text(json.dumps(summary(t, args, time.perf_counter()-start), indent=1)+'\n')
+        keep(save_dir/'summary.json', summary(t, args, time.perf_counter()-start), 'pass --continue_from latest, which writes it' if args.save_ckpt else 'see metrics.jsonl, which has every figure')
         log.info(f'done: {t.step} updates, {t.tokens_seen:,} tokens; see {save_dir}')
     if held: held.close()
     return 0
@@ -583,7 +614,7 @@ def size(b:float)->str:
     x = b/1024**u
     return f"{x:,.{max(0, 2-int(math.log10(max(x,1))))}f} {('B','KiB','MiB','GiB','TiB')[u]}"
 
-def memory(args, kind:str, opt:str, config, dtype:str, world:int=1)->tuple[dict,dict]: # bytes on each device, the optimizer's state on 'meta'
+def memory(args:argparse.Namespace, kind:str, opt:str, config:'PretrainedConfig', dtype:str, world:int=1)->tuple[dict,dict]: # bytes on each device, the optimizer's state on 'meta'
     "What a run holds on a device, by what it is for."
     from lowrank_nb.factorize import activation_bytes, after_a_step, cost_report, tensor_bytes
     model = shapes(args, config, kind); t = cost_report(model, args.max_length)[-1]; half = .5 if dtype=='pure_bfloat16' else 1
@@ -603,7 +634,7 @@ def _small(x, seen:dict): # `seen`: id of a tensor -> what stands for it; one th
     if isinstance(x, dict): return {k: _small(v, seen) for k,v in x.items()}
     return type(x)(_small(v, seen) for v in x) if isinstance(x, (list,tuple)) else x
 
-def checkpoint_bytes(model, fc, tok, state:dict, world:int=1)->int:
+def checkpoint_bytes(model:'PreTrainedModel', fc:'FactorizeConfig', tok:'PreTrainedTokenizerBase', state:dict, world:int=1)->int:
     "The size of a checkpoint of `model` with an optimizer's `state`, both on 'meta'."
     from types import SimpleNamespace
     from lowrank_nb.checkpoints import rng_state, save_checkpoint, wrap
@@ -620,7 +651,7 @@ def checkpoint_bytes(model, fc, tok, state:dict, world:int=1)->int:
     return sum(files.values()) + (world-1)*files['rank_0.pt'] + whole - tensor_bytes([*seen.values()])
 
 # %% ../nbs/11_run_c4.ipynb #cfbf6411
-def forecast(args, checked, where)->list[str]:
+def forecast(args:argparse.Namespace, checked:tuple, where:'Where')->list[str]:
     "The lines of the start-up log and the costs of a run, without building it."
     from lowrank_nb.factorize import build_model, cost_report, plan
     kind,opt,config,start,(train,_),tok = checked
@@ -636,7 +667,7 @@ def forecast(args, checked, where)->list[str]:
     if not args.save_ckpt: return lines + ['checkpoints: none (--save_ckpt True writes them)']
     return lines + disk(args, start, steps, checkpoint_bytes(model.bfloat16() if dtype=='pure_bfloat16' else model, fc, tok, state, where.world))
 
-def disk(args, start, steps:int, each:int)->list[str]: # `each`: bytes of a checkpoint
+def disk(args:argparse.Namespace, start:Path|None, steps:int, each:int)->list[str]: # `each`: bytes of a checkpoint
     "What a run's checkpoints take, and what is free where they go."
     from lowrank_nb.checkpoints import step_of
     n = max(1, math.ceil((steps-(max(0, step_of(start)) if start else 0))/args.save_every))
@@ -671,7 +702,7 @@ def cost_args(argv:list[str])->tuple: # flags of a whole run, methods
     return args, kind, opt, [pick(m, KINDS, '--methods') for m in named] if named else list(dict.fromkeys(['dense',kind]))
 
 # %% ../nbs/11_run_c4.ipynb #c747c7f6
-def cost_row(args, kind:str, opt:str, config)->list: # the cells of its line
+def cost_row(args:argparse.Namespace, kind:str, opt:str, config:'PretrainedConfig')->list: # the cells of its line
     "What one method costs: parameters, training FLOPs a token, bytes by what they are for."
     from lowrank_nb.factorize import build_model, check_factorize, cost_report, plan
     fc = factorize_config(args, kind); check_factorize(fc, FLAGS); plan(build_model(config, 'meta'), fc, FLAGS)
@@ -682,10 +713,10 @@ def cost_row(args, kind:str, opt:str, config)->list: # the cells of its line
 def cost_table(argv:list[str])->str:
     "The table of `lowrank_cost`, in Markdown."
     from lowrank_nb.data import load_tokenizer
-    from lowrank_nb.factorize import load_model_config, nonlinear
+    from lowrank_nb.factorize import nonlinear
     args,kind,opt,methods = cost_args(argv)
     if not args.model_config: raise UsageError('--model_config: missing; pass a JSON config, or a name such as llama_130m')
-    config = load_model_config(args.model_config)
+    config = model_config(args.model_config)
     if 'tokenizer' in args.given: fit_vocabulary(config, load_tokenizer(args.tokenizer))     # else the config's own vocabulary
     steps = lambda m: 'adamw' if m!=kind and opt=='loro_adamw' and (m=='dense' or nonlinear(factorize_config(args, m))) else opt      # where no Riemannian step is
     rows = [cost_row(args, m, steps(m), config) for m in methods]
@@ -765,12 +796,11 @@ def demo_command(name:str, out:Path, steps:int)->list[str]:
     return [sys.executable, '-c', 'import sys; from lowrank_nb.run_c4 import main; sys.exit(main())', *common.split(), *DEMO[name].split(), '--name', name, '--save_dir', str(out/name)]
 
 # %% ../nbs/11_run_c4.ipynb #ee47fb4c
-def demo(args)->int:
+def demo(args:argparse.Namespace, prog:str='run_c4.py')->int: # `prog`: what the line of a mistake begins with
     "The control and four methods, one after the other, then a table and a figure."
-    from lowrank_nb.lowrank import InputError
     out = Path(args.save_dir or Path('checkpoints')/f"demo-{time.strftime('%Y%m%d-%H%M%S')}")
-    if args.num_training_steps<1: return _say(f'--num_training_steps {args.num_training_steps}: must be a whole number above 0', 0)
-    if out.exists() and any(out.iterdir()): return _say(f'--save_dir {out}: is not empty; name a new folder', 0)
+    if args.num_training_steps<1: return _say(f'--num_training_steps {args.num_training_steps}: must be a whole number above 0', 0, name=prog)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())): return _say(f'--save_dir {out}: is not empty; name a new folder', 0, name=prog)
     steps = args.num_training_steps if 'num_training_steps' in args.given else 300
     for name in DEMO:
         code = subprocess.run(demo_command(name, out, steps)).returncode
@@ -780,9 +810,18 @@ def demo(args)->int:
     sys.stdout.write(f'\n{table}\n\nOne seed, {steps} updates of 2,048 bytes: all four learn beyond the control, a bigram model; this ranks nothing.\ntable and curves: {out}\n')
     return 0
 
+def demo_parser()->Parser:
+    "The flags of `lowrank_demo`."
+    p = Parser(prog='lowrank_demo', description='Compare the methods on the documentation that Python carries, in minutes on a CPU: the control, a dense model, LORO, CoLA and LoST, one after the other; a table and a figure. The same as run_c4.py --demo.')
+    g = p.add_argument_group('the demo')
+    g.add_argument('--num_training_steps', type=count, default=300, metavar='N', help='updates of each run')
+    g.add_argument('--save_dir', metavar='DIR', help='a new folder for the runs, the table and the figure; default: checkpoints/demo-<time>')
+    return p
+
 def demo_main(argv:list[str]|None=None)->int: # exit code
     "The command `lowrank_demo`: `run_c4.py --demo`."
-    return main(['--demo', *(sys.argv[1:] if argv is None else argv)])
+    try: return demo(demo_parser().parse(sys.argv[1:] if argv is None else argv), 'lowrank_demo')
+    except UsageError as e: return _say(e, 0, name='lowrank_demo')
 
 # %% ../nbs/11_run_c4.ipynb #876746cf
 def demo_table(out:Path)->str:
@@ -794,7 +833,7 @@ def demo_table(out:Path)->str:
     line = lambda r: '| '+' | '.join(c.ljust(w) if i==0 else c.rjust(w) for i,(c,w) in enumerate(zip(r,wide)))+' |'
     return '\n'.join([line(head), '|'+'|'.join('-'*(w+1)+(':' if i else '-') for i,w in enumerate(wide))+'|', *map(line, rows)])
 
-def demo_figure(out:Path, names=None, smooth:int=10):
+def demo_figure(out:Path, names:Iterable[str]|None=None, smooth:int=10)->'Figure':
     "Training loss (mean of `smooth` updates) and validation loss of the runs under `out`."
     from matplotlib.figure import Figure
     from lowrank_nb.training import read_metrics

@@ -7,6 +7,7 @@ __all__ = ['FLOOR', 'SCHEDULES', 'linear', 'cosine', 'envelope', 'cosine_restart
 
 # %% ../nbs/06_schedules.ipynb #a00a9602
 import math
+from typing import Any, Callable
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -83,7 +84,7 @@ def multiplier(
     restart_warmup_steps:int=5,    # updates of a restart's ramp
     lr_adjust_steps:int=0,         # shift of the envelope, usually minus the warm-up
     lr_jag_after_warmup:bool=False,# no restarts during the warm-up
-):                                 # step -> multiplier of the peak learning rate
+)->Callable[[int],float]:                                 # step -> multiplier of the peak learning rate
     "The schedule called `name` as a function of the step. `InputError` for values that make none."
     name, T, W = pick(name, SCHEDULES, 'scheduler'), num_training_steps, warmup_steps
     _whole('num_training_steps', T, 1); _whole('warmup_steps', W, 0); _whole('restart_warmup_steps', restart_warmup_steps, 1)
@@ -101,7 +102,7 @@ def make_schedule(
     optimizer:Optimizer,
     name:str,                # one of `SCHEDULES`
     num_training_steps:int,
-    *args, **kwargs,         # as in `multiplier`
+    *args:Any, **kwargs:Any,         # as in `multiplier`
 )->LambdaLR:
     "`multiplier` applied to every group of `optimizer`. Its state is the step alone."
     return LambdaLR(optimizer, multiplier(name, num_training_steps, *args, **kwargs))

@@ -9,7 +9,7 @@ __all__ = ['SHARDED', 'blocks', 'shard', 'is_sharded', 'no_sync', 'in_step', 'ch
 # %% ../nbs/09b_sharding.ipynb #322a154c
 import contextlib
 from pathlib import Path
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -49,7 +49,7 @@ def is_sharded(net:nn.Module)->bool:
 
 # %% ../nbs/09b_sharding.ipynb #f264d45b
 @contextlib.contextmanager
-def no_sync(net:nn.Module): # sharded, or DistributedDataParallel
+def no_sync(net:nn.Module)->Iterator[None]: # sharded, or DistributedDataParallel
     "Inside, backward passes add to this process's own gradients; sharded ones are whole for so long."
     if not is_sharded(net):
         with net.no_sync(): yield
@@ -77,7 +77,7 @@ def check_sharded(
     optimizer:str,     # its name
     dtype:str|None,    # of the run
     compiled:bool,     # whether the model is compiled
-):
+)->None:
     "`InputError` for what cannot be sharded."
     if optimizer not in SHARDED: raise InputError(f"--fsdp: {optimizer} needs more of a matrix than the rows that a process holds; pass --optimizer {', '.join(SHARDED[:-1])} or {SHARDED[-1]}, or leave --fsdp out")
     if dtype=='pure_bfloat16': raise InputError('--fsdp: pure_bfloat16 rounds whole weights; pass --dtype bfloat16, or leave --fsdp out')
@@ -96,7 +96,7 @@ def gather(
 def read_parts(
     tensors:dict[str,Tensor], # whole or sharded; filled in place
     folder:str|Path,          # holds the safetensors files
-):
+)->None:
     "Fill each tensor with this process's part of the one of its name."
     if tensors: dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)))
 
@@ -107,7 +107,7 @@ def stored(folder:str|Path)->dict: # name -> size and properties
 def load_parts(
     model:nn.Module, # as `wrap` returns it; sharded or whole; filled in place
     folder:str|Path, # a checkpoint
-):
+)->None:
     "`load_weights` of a sharded model: no process reads more than its part. `InputError` where names or shapes differ."
     read_parts(must_fit(model, {k: m.size for k,m in stored(folder).items()}, folder), folder)
 
@@ -123,7 +123,7 @@ def take_apart(
 def write_parts(
     tensors:dict[str,Tensor],
     folder:str|Path, # made by this
-):
+)->None:
     "Write each process's part of the tensors to a file of its own. Every process must call it."
     if tensors: dcp.save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
 
