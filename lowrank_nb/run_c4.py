@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler', 'UsageError', 'Help', 'Parser', 'read_config',
            'parser', 'untold', 'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together',
-           'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model', 'updates',
-           'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log', 'check_all', 'build',
-           'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast', 'disk', 'cost_parser',
-           'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly', 'demo_command', 'demo',
-           'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
+           'no_checkpoint_yet', 'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model',
+           'updates', 'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log',
+           'check_all', 'build', 'peak_memory', 'summary', 'train', 'size', 'memory', 'checkpoint_bytes', 'forecast',
+           'disk', 'cost_parser', 'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly',
+           'demo_command', 'demo', 'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
@@ -339,6 +339,13 @@ def _refuse(msg:str):
     raise InputError(msg)
 
 # %% ../nbs/11_run_c4.ipynb #3e0543a2
+def no_checkpoint_yet(args)->bool:
+    "Whether `--continue_from latest` meets a run that began in the folder, saves, and ended before its first checkpoint."
+    from lowrank_nb.checkpoints import checkpoints
+    if args.continue_from is None or args.continue_from.lower()!='latest' or not args.save_dir: return False
+    d = Path(args.save_dir); a = d/'args.json'
+    return (d/'run.lock').exists() and not checkpoints(d) and not (d/'summary.json').exists() and (not a.exists() or json.loads(a.read_text())['save_ckpt'])
+
 def check_paths(args, kind:str):
     "Read what must be there and touch nothing. Returns the model's config and the checkpoint to continue from (or None)."
     from lowrank_nb.checkpoints import find_checkpoint
@@ -350,13 +357,14 @@ def check_paths(args, kind:str):
     longest = getattr(config, 'max_position_embeddings', None)
     if longest and args.max_length>longest: _refuse(f'--max_length {args.max_length}: above the {longest} positions of {args.model_config}; pass at most {longest}')
     plan(build_model(config, 'meta'), factorize_config(args, kind), FLAGS)
-    start = find_checkpoint(args.continue_from, args.save_dir) if args.continue_from else None
-    if start is None and args.save_dir and (Path(args.save_dir)/'metrics.jsonl').exists():
+    start = find_checkpoint(args.continue_from, args.save_dir) if args.continue_from and not no_checkpoint_yet(args) else None
+    if not args.continue_from and args.save_dir and (Path(args.save_dir)/'metrics.jsonl').exists():
         _refuse(f'--save_dir {args.save_dir}: holds a run already; pass --continue_from latest, or another folder')
     if args.save_dir and Path(args.save_dir).exists() and not (Path(args.save_dir).is_dir() and os.access(args.save_dir, os.W_OK)):
         _refuse(f'--save_dir {args.save_dir}: is no folder that can be written to')
     return config, start
 
+# %% ../nbs/11_run_c4.ipynb #5c1f0a7e
 def sources(args):
     "The training and the validation text, checked: reachable, readable, with a column `text`."
     from lowrank_nb.data import TextSource
@@ -528,6 +536,7 @@ def build(args, checked, where, save_dir:Path):
     t = Trainer(net, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
                 'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile, on_nan=args.on_nan)
     if start: t.resume(start, saved); notes.append(f'continuing from {start}, update {t.step}')
+    elif args.continue_from: notes.append(f'--continue_from latest: the run in {save_dir} ended before its first checkpoint; it begins again')
     if args.fsdp: notes.append(f'--fsdp: weights, gradients and moments cut over {where.world} processes' if where.world>1 else '--fsdp: one process, nothing to cut')
     before = sum(p.numel() for p in dense.parameters())
     return t, start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)
@@ -567,7 +576,7 @@ def train(args, where)->int:
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
-        (save_dir/'args.json').write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in vars(args).items()}, indent=1)+'\n')
+        (tmp := save_dir/'args.tmp').write_text(json.dumps({k: sorted(v) if isinstance(v,set) else v for k,v in vars(args).items()}, indent=1)+'\n'); tmp.replace(save_dir/'args.json')
     start = time.perf_counter()
     with stopping_on_signals(t), closing_reports(t): t.fit()
     if where.rank==0:
