@@ -467,21 +467,29 @@ def _make(d:Path, new:bool)->Path: # a name of our own making must be new: of tw
             if not new: raise
             n += 1; p = d.with_name(f'{d.name}-{n}')
 
-def run_dir(args, where, start)->tuple[Path,object]: # and its lock
+def run_dir(args, where, start)->tuple[Path,object,list]: # its lock, the folders that were made for it
     "The run's directory, the same on every process; made and locked by rank 0."
     import torch.distributed as dist
     from lowrank_nb.lowrank import InputError
     stem = Path(args.model_config).name.removesuffix('.json')
     d = Path(args.save_dir) if args.save_dir else start.parent if start else Path('checkpoints')/f'{args.optimizer.lower()}-c4'/f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    held = error = None
+    held, error, made = None, None, []
     if where.rank==0:
-        try: d = _make(d, not (args.save_dir or start)); held = lock(d)
+        made = [p for p in (d,*d.parents) if not p.exists()]
+        try: d = _make(d, not (args.save_dir or start)); made[:1] = [d]*bool(made); held = lock(d)
         except InputError as e: error = str(e)
         except OSError as e: error = f'--save_dir {d}: cannot be written to ({e.strerror}); name another folder'
     if where.world>1:
         box = [str(d), error]; dist.broadcast_object_list(box, 0); d, error = Path(box[0]), box[1]
     if error: raise InputError(error)
-    return d, held
+    return d, held, made
+
+def _unmake(made:list): # innermost first
+    "Remove the folders of a run that was refused before it wrote anything."
+    for p in made:
+        (p/'run.lock').unlink(missing_ok=True)
+        if any(p.iterdir()): return
+        p.rmdir()
 
 def start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)->list[str]:
     "The lines that say what is in force."
@@ -567,12 +575,14 @@ def _show_plan(lines:list[str], rank:int)->int:
 
 def train(args, where)->int:
     "Check, build, train. The run's directory then holds metrics.jsonl, args.json, summary.json and the checkpoints."
+    from lowrank_nb.lowrank import InputError
     from lowrank_nb.reports import closing_reports
     from lowrank_nb.training import stopping_on_signals
     checked = check_all(args, where.world)
     if args.dry_run: return _show_plan(forecast(args, checked, where), where.rank)
-    save_dir,held = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
-    t,lines = build(args, checked, where, save_dir)
+    save_dir,held,made = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
+    try: t,lines = build(args, checked, where, save_dir)
+    except InputError: _unmake(made); raise
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
