@@ -312,6 +312,6 @@ def load_checkpoint(
     "The training state of a checkpoint, on the CPU. `InputError` if it was written by another number of processes."
     t = Path(folder)/'training'
     n = len(list(t.glob('rank_*.pt')))
-    if n!=world: raise InputError(f'--continue_from {folder}: written by {n} processes, this run has {world}; start it with {n}')
+    if n!=world: raise InputError(f'--continue_from {folder}: written by {n} process{"es"*(n!=1)}, this run has {world}; start it with {n}')
     load = lambda f: torch.load(t/f, map_location='cpu', weights_only=True)
     return load('shared.pt'), load(f'rank_{rank}.pt')

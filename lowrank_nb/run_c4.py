@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler', 'UsageError', 'Help', 'Parser', 'read_config',
            'parser', 'untold', 'resolve_pair', 'factorize_config', 'idle_flags', 'check_values', 'check_together',
-           'model_config', 'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype', 'build_stream', 'draw_model',
-           'updates', 'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock', 'run_dir', 'start_log',
-           'check_all', 'build', 'peak_memory', 'summary', 'keep', 'train', 'size', 'memory', 'checkpoint_bytes',
-           'forecast', 'disk', 'cost_parser', 'cost_args', 'cost_row', 'cost_table', 'cost_main', 'main', 'run_quietly',
-           'demo_command', 'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit',
-           'study_row']
+           'model_config', 'no_checkpoint_yet', 'check_paths', 'sources', 'fit_vocabulary', 'pick_dtype',
+           'build_stream', 'draw_model', 'updates', 'build_optimizer', 'quiet', 'shapes', 'build_schedule', 'lock',
+           'run_dir', 'start_log', 'check_all', 'build', 'peak_memory', 'summary', 'keep', 'train', 'size', 'memory',
+           'checkpoint_bytes', 'forecast', 'disk', 'cost_parser', 'cost_args', 'cost_row', 'cost_table', 'cost_main',
+           'main', 'run_quietly', 'demo_command', 'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure',
+           'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
@@ -362,6 +362,13 @@ def model_config(name:str)->'PretrainedConfig':
     except InputError as e: _refuse(re.sub(r'\. Should contain one of .*; pass', '; pass', str(e)))       # six hundred of them
     except TypeError: _refuse(f'--model_config {name}: holds no JSON object; pass a Transformers config')
 
+def no_checkpoint_yet(args:argparse.Namespace)->bool:
+    "Whether `--continue_from latest` meets a run that began in the folder, saves, and ended before its first checkpoint."
+    from lowrank_nb.checkpoints import checkpoints
+    if args.continue_from is None or args.continue_from.lower()!='latest' or not args.save_dir: return False
+    d = Path(args.save_dir); a = d/'args.json'
+    return (d/'run.lock').exists() and not checkpoints(d) and not (d/'summary.json').exists() and (not a.exists() or json.loads(a.read_text())['save_ckpt'])
+
 def check_paths(args:argparse.Namespace, kind:str)->tuple['PretrainedConfig',Path|None]:
     "Read what must be there and touch nothing. Returns the model's config and the checkpoint to continue from (or None)."
     from lowrank_nb.checkpoints import find_checkpoint
@@ -373,13 +380,14 @@ def check_paths(args:argparse.Namespace, kind:str)->tuple['PretrainedConfig',Pat
     longest = getattr(config, 'max_position_embeddings', None)
     if longest and args.max_length>longest: _refuse(f'--max_length {args.max_length}: above the {longest} positions of {args.model_config}; pass at most {longest}')
     plan(build_model(config, 'meta'), factorize_config(args, kind), FLAGS)
-    start = find_checkpoint(args.continue_from, args.save_dir) if args.continue_from else None
-    if start is None and args.save_dir and (Path(args.save_dir)/'metrics.jsonl').exists():
+    start = find_checkpoint(args.continue_from, args.save_dir) if args.continue_from and not no_checkpoint_yet(args) else None
+    if not args.continue_from and args.save_dir and (Path(args.save_dir)/'metrics.jsonl').exists():
         _refuse(f'--save_dir {args.save_dir}: holds a run already; pass --continue_from latest, or another folder')
     if args.save_dir and Path(args.save_dir).exists() and not (Path(args.save_dir).is_dir() and os.access(args.save_dir, os.W_OK)):
         _refuse(f'--save_dir {args.save_dir}: is no folder that can be written to')
     return config, start
 
+# %% ../nbs/11_run_c4.ipynb #5c1f0a7e
 def sources(args:argparse.Namespace)->tuple['TextSource',...]:
     "The training and the validation text, checked: reachable, readable, with a column `text`."
     from lowrank_nb.data import TextSource
@@ -482,21 +490,29 @@ def _make(d:Path, new:bool)->Path: # a name of our own making must be new: of tw
             if not new: raise
             n += 1; p = d.with_name(f'{d.name}-{n}')
 
-def run_dir(args:argparse.Namespace, where:'Where', start:Path|None)->tuple[Path,IO|None]: # and its lock
+def run_dir(args:argparse.Namespace, where:'Where', start:Path|None)->tuple[Path,IO|None,list[Path]]: # its lock, the folders that were made for it
     "The run's directory, the same on every process; made and locked by rank 0."
     import torch.distributed as dist
     from lowrank_nb.lowrank import InputError
     stem = Path(args.model_config).name.removesuffix('.json')
     d = Path(args.save_dir) if args.save_dir else start.parent if start else Path('checkpoints')/f'{args.optimizer.lower()}-c4'/f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    held = error = None
+    held, error, made = None, None, []
     if where.rank==0:
-        try: d = _make(d, not (args.save_dir or start)); held = lock(d)
+        made = [p for p in (d,*d.parents) if not p.exists()]
+        try: d = _make(d, not (args.save_dir or start)); made[:1] = [d]*bool(made); held = lock(d)
         except InputError as e: error = str(e)
         except OSError as e: error = f'--save_dir {d}: cannot be written to ({e.strerror}); name another folder'
     if where.world>1:
         box = [str(d), error]; dist.broadcast_object_list(box, 0); d, error = Path(box[0]), box[1]
     if error: raise InputError(error)
-    return d, held
+    return d, held, made
+
+def _unmake(made:list): # innermost first
+    "Remove the folders of a run that was refused before it wrote anything."
+    for p in made:
+        (p/'run.lock').unlink(missing_ok=True)
+        if any(p.iterdir()): return
+        p.rmdir()
 
 def start_log(args:argparse.Namespace, kind:str, opt:str, todo:list, fc:'FactorizeConfig', before:int, model:'PreTrainedModel', where:'Where', dtype:str, steps:int, notes:list)->list[str]:
     "The lines that say what is in force."
@@ -551,6 +567,7 @@ def build(args:argparse.Namespace, checked:tuple, where:'Where', save_dir:Path)-
     t = Trainer(net, optimizer, build_schedule(args, optimizer, steps), build_stream(args, train, tok, where), steps, args.gradient_accumulation, args.grad_clipping,
                 'bfloat16' if dtype=='bfloat16' else 'float32', where, cbs, args.max_train_tokens or math.inf, args.compile, on_nan=args.on_nan)
     if start: t.resume(start, saved); notes.append(f'continuing from {start}, update {t.step}')
+    elif args.continue_from: notes.append(f'--continue_from latest: the run in {save_dir} ended before its first checkpoint; it begins again')
     if args.fsdp: notes.append(f'--fsdp: weights, gradients and moments cut over {where.world} processes' if where.world>1 else '--fsdp: one process, nothing to cut')
     before = sum(p.numel() for p in dense.parameters())
     return t, start_log(args, kind, opt, todo, fc, before, model, where, dtype, steps, notes)
@@ -589,12 +606,14 @@ def keep(file:Path, d:dict, then:str)->None: # `then`: what to do once there is 
 
 def train(args:argparse.Namespace, where:'Where')->int:
     "Check, build, train. The run's directory then holds metrics.jsonl, args.json, summary.json and the checkpoints."
+    from lowrank_nb.lowrank import InputError
     from lowrank_nb.reports import closing_reports
     from lowrank_nb.training import stopping_on_signals
     checked = check_all(args, where.world)
     if args.dry_run: return _show_plan(forecast(args, checked, where), where.rank)
-    save_dir,held = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
-    t,lines = build(args, checked, where, save_dir)
+    save_dir,held,made = run_dir(args, where, checked[3]); args.save_dir = str(save_dir)
+    try: t,lines = build(args, checked, where, save_dir)
+    except InputError: _unmake(made); raise
     log = logging.getLogger('lowrank_nb')
     if where.rank==0:
         for l in lines: log.info(l)
