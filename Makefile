@@ -38,9 +38,9 @@ $(MIN)/.installed: setup.py settings.ini constraints-min.txt
 min: $(MIN)/.installed ## the core notebooks and a short run with the oldest versions that settings.ini admits
 	$(MIN)/bin/python .ci/oldest.py
 
-bench: $(STAMP) ## the CPU benchmarks, about 20 minutes on a quiet machine (benchmarks/feed.py and gpu.py need arguments of their own)
-	for b in exact lazy layers head step parts startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done
-	$(BIN)/python benchmarks/step.py --threads 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
+bench: $(STAMP) ## the CPU benchmarks, about 30 minutes on a quiet machine (benchmarks/feed.py and gpu.py need arguments of their own)
+	for b in exact lazy layers head step parts breakdown startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	$(BIN)/python benchmarks/step.py --threads 1 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
 
 nbs: $(STAMP) ## execute the notebooks in place, in order, and clean them
 	cd nbs && for n in *.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 --log-level=WARN $$n || exit 1; done

@@ -1,8 +1,8 @@
 """Where a training step's time goes, kernel by kernel, from `torch.profiler`: the blocks' matrix products and the rate they reach, attention, the head, the optimizer, what is elementwise."""
-import gc, sys, time
+import gc, time
 import torch
 from torch.profiler import ProfilerActivity, profile
-from common import median, parser, row, save, show
+from common import command, median, parser, row, save, show
 from step import make
 
 VOCAB = 32000
@@ -46,4 +46,4 @@ if __name__=='__main__':
             rows.append(row(f"{name} {k}: the blocks' products, % of the rate of a square one", 100*flops[k]/sec[k][BLOCKS]/median(rates), model=name, kind=k, flops=flops[k], square=median(rates)))
         rows.append(row(f'{name}: dense seconds over low-rank seconds', sum(sec['dense'].values())/sum(sec['lowrank'].values())))
         del steps; gc.collect()
-    show(rows); save('breakdown', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads, tokens=1024)
+    show(rows); save('breakdown', rows, command(), a.out, threads=a.threads, tokens=1024)

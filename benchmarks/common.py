@@ -1,5 +1,5 @@
 """What the benchmarks share: interleaved timing in one process, facts about the run, a table against goals, a results file."""
-import argparse, json, os, platform, subprocess, time
+import argparse, json, os, platform, subprocess, sys, time
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -38,6 +38,10 @@ def facts()->dict:
     cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.machine()) if os.path.exists('/proc/cpuinfo') else platform.machine()
     dirty = '+' if git('status','--porcelain','--untracked-files=no') else ''
     return dict(commit=git('rev-parse','--short','HEAD')+dirty, torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU ({cpu}, {os.cpu_count()} cores)', python=platform.python_version())
+
+def command()->str:
+    "The command line of this run, from the top of a checkout."
+    return ' '.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])
 
 def row(what:str, value:float, goal:float|None=None, higher:bool=True, **more)->dict:
     "A measured figure beside its goal; `higher`: more is better."

@@ -1,7 +1,6 @@
 """The exact update of whole blocks against its readable form (QR and an SVD of size 2r for each matrix, float32), its accuracy in hard cases, and its share of a training step."""
-import sys
 import torch
-from common import facts, interleave, median, parser, ratio, row, save, show
+from common import command, facts, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.factorize import FactorizeConfig, block_linears, build_model, factorize
 from lowrank_nb.evaluate import LMLoss
 from lowrank_nb.loro import exact_update, exact_update_dense, exact_update_qr, moved
@@ -59,4 +58,4 @@ if __name__=='__main__':
     grads(); s = interleave(dict(forward_backward=grads, lazy=lazy.step, exact=exact.step), 3)
     step, extra = median(s['forward_backward'])+median(s['lazy']), median(s['exact'])-median(s['lazy'])
     for freq,goal in ((500,.1),(50,1.),(1,25.)): rows.append(row(f'60M, 4 x 256 tokens: exact updates at freq {freq}, % of a step', 100*extra/freq/step, goal, False, seconds=dict(step=step, exact=extra)))
-    show(rows); save('exact', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads)
+    show(rows); save('exact', rows, command(), a.out, threads=a.threads)

@@ -1,9 +1,9 @@
 """One table for a GPU: training steps of 60M to 1B in bfloat16, 256 tokens a sequence, each method, with and without torch.compile; tokens/s, MFU, peak memory, exact updates, the loader.
 
 `--device cpu --models llama_9m --dtype float32` shows that it runs."""
-import gc, sys, time
+import gc, time
 import torch
-from common import interleave, median, parser, row, save, show
+from common import command, interleave, median, parser, row, save, show
 from lowrank_nb.data import TextSource, TrainStream, load_tokenizer
 from lowrank_nb.evaluate import LMLoss
 from lowrank_nb.factorize import FactorizeConfig, build_model, cost_report, factorize
@@ -66,7 +66,7 @@ if __name__=='__main__':
     p.add_argument('--dtype', default='bfloat16', choices=('bfloat16','float32')); p.add_argument('--batch', type=int, default=64, help='sequences of 256 tokens'); p.add_argument('--compile', action='store_true', help='each method eager and compiled')
     a = p.parse_args(); rows, base = [], {}
     gpu = torch.cuda.get_device_name() if a.device=='cuda' else ''; peak = next((v for k,v in PEAKS.items() if k in gpu), None)
-    keep = lambda: save('gpu' if gpu else 'gpu_on_cpu', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, dtype=a.dtype, batch=a.batch, compiled=a.compile)
+    keep = lambda: save('gpu' if gpu else 'gpu_on_cpu', rows, command(), a.out, dtype=a.dtype, batch=a.batch, compiled=a.compile)
     for name in a.models:
         for m in a.methods:
             try: rows += measure(name, m, a, base, peak)

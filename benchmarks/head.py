@@ -3,7 +3,7 @@ import subprocess, sys
 import torch
 import torch.nn.functional as F
 from torch import nn
-from common import interleave, median, parser, ratio, row, save, show
+from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.evaluate import nats_of_hidden, nats_of_logits
 
 def setup(vocab:int, hidden:int, pads:float=0., seqs:int=4):
@@ -32,4 +32,4 @@ if __name__=='__main__':
             rows.append(row(f'vocabulary {vocab}, hidden {hidden}, {t} threads: times faster, a tenth of it padding', v, None, low=lo, high=hi, seconds={k: median(o) for k,o in s.items()}))
         mem = {k: peak(k, vocab, hidden) for k in ('logits','chunks')}
         rows += [row(f'vocabulary {vocab}, hidden {hidden}: peak MiB by {k}', m/2**20) for k,m in mem.items()]
-    show(rows); save('head', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads)
+    show(rows); save('head', rows, command(), a.out, threads=a.threads)

@@ -1,8 +1,7 @@
 """Forward and backward of the layers against `nn.Linear`, as a share of the speed-up that their FLOPs allow, and the activations they keep."""
-import sys
 import torch
 from torch import nn
-from common import interleave, median, parser, ratio, row, save, show
+from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.cola import CoLALinear
 from lowrank_nb.lost import LoSTLinear
 from lowrank_nb.lowrank import LowRankLinear
@@ -56,4 +55,4 @@ if __name__=='__main__':
                 rows.append(row(f'{model}, {t} threads, {k}: % of the ideal speed-up', v, goals.get(k), low=lo, high=hi, speedup=ratio(total['dense'],total[k])[0]))
     x = torch.randn(a.tokens, 512, requires_grad=True); lin = nn.Linear(512, 1376, bias=False)
     for what,l in (('eager',CoLALinear.from_linear(lin, 128)),('recompute',CoLALinear.from_linear(lin, 128, recompute=True))): rows.append(row(f'CoLA {what}: MiB kept for the backward pass beside x', kept(l, x)/2**20, a.tokens*128*4/2**20 if what=='recompute' else None, False))
-    show(rows); save('layers', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads, tokens=a.tokens)
+    show(rows); save('layers', rows, command(), a.out, threads=a.threads, tokens=a.tokens)

@@ -1,7 +1,7 @@
 """The lazy update of all factors of a model against a Python loop over tensors and against PyTorch's fused AdamW on the same tensors."""
-import math, sys
+import math
 import torch
-from common import interleave, median, parser, ratio, row, save, show
+from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.factorize import FactorizeConfig, build_model, factorize
 from lowrank_nb.loro import lazy_update
 from lowrank_nb.optimizers import LOROAdamW, param_groups
@@ -29,4 +29,4 @@ if __name__=='__main__':
             torch.set_num_threads(t); s = interleave(dict(loop=lambda: loop_step(pairs, state), ours=ours.step, adamw=fused.step), a.repeats)
             v,lo,hi = ratio(s['loop'], s['ours']); rows.append(row(f'{name} r={rank}, {t} threads: times faster than the loop', v, 4, low=lo, high=hi, seconds={k: median(x) for k,x in s.items()}))
             v,lo,hi = ratio(s['ours'], s['adamw']); rows.append(row(f'{name} r={rank}, {t} threads: time over fused AdamW', v, 1.1, False, low=lo, high=hi))
-    show(rows); save('lazy', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads)
+    show(rows); save('lazy', rows, command(), a.out, threads=a.threads)

@@ -1,7 +1,7 @@
 """A whole training step (forward, loss, backward, optimizer): low rank against dense with the same head and attention, and our loss against Transformers' own."""
 import gc, subprocess, sys
 import torch
-from common import interleave, median, parser, ratio, row, save, show
+from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.evaluate import LMLoss
 from lowrank_nb.factorize import FactorizeConfig, build_model, cost_report, factorize
 from lowrank_nb.optimizers import LOROAdamW, param_groups
@@ -40,7 +40,7 @@ if __name__=='__main__':
     if a.compile:
         for name in a.models:
             for t in a.threads: torch.set_num_threads(t); rows += [compiled(name, k, t, max(5, a.repeats//2)) for k in a.kinds]
-        show(rows); save('step_compiled', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads, tokens=1024); sys.exit()
+        show(rows); save('step_compiled', rows, command(), a.out, threads=a.threads, tokens=1024); sys.exit()
     for name in a.models:
         for t in a.threads:
             torch.set_num_threads(t)
@@ -56,4 +56,4 @@ if __name__=='__main__':
         if name!='llama_350m':
             for k in ('dense','lowrank'):
                 for own in (True,False): rows.append(row(f'{name}: {k} step, peak MiB' + (" with Transformers' loss" if own else ''), peak(name, k, own)))
-    show(rows); save('step', rows, 'python benchmarks/'+' '.join(sys.argv).split('/')[-1], a.out, threads=a.threads, tokens=1024)
+    show(rows); save('step', rows, command(), a.out, threads=a.threads, tokens=1024)
