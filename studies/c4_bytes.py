@@ -13,14 +13,15 @@ STEPS, LONG, SEEDS = 600, 3000, (0,1,2)
 CORE = 'control','dense','lowrank','loro','cola','lost'
 MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowrank','galore','apollo'
 
-# A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too.
+# A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too, or the multiples that are named.
 rank = lambda r: f'--loro_attn_rank {r} --loro_mlp_rank {r}'
 QUESTIONS = {
-    "initial scale: dense with smaller weights": [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
+    "initial scale: dense with other weights":   [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
+    "initial scale: twice as large":            [(m, '--model_config studies/llama_9m_init04.json', False) for m in ('lowrank','loro','cola','lost')],
     "LORO: how often exact":                     [('loro', f'--loro_freq {k}', False) for k in (1,10,100000)],
     "LoST: the mask":                            [('lost', f'--lost_sparse_method {m}', False) for m in ('random','gradient')],
     "LORO: plain Adam on the factors":           [('loro', '--loro_type eucl', True)],
-    "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', True)],
+    "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', (.125,.25,.5,1,2))],
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
     "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
@@ -48,7 +49,7 @@ def after_tuning(rows:list[dict])->list[Run]:
     "What follows from the best rates that are known, in order of importance."
     best = {m: b for m in (*CORE,*MORE) if (b := tuned(m, rows))}
     seeds = [Run(m, best[m], s, STEPS) for m in CORE if m in best for s in SEEDS]
-    ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in ((.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
+    ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in (wide if isinstance(wide, tuple) else (.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
     long = [Run(m, best[m], s, LONG) for s in SEEDS for m in CORE if m in best]
     passes = [Run(m, best[m], s, LONG, extra) for s in SEEDS for m,extra in PASS if m in best]
     more = [Run(m, best[m], s, STEPS) for m in MORE if m in best for s in SEEDS]
