@@ -499,7 +499,8 @@ def run_dir(args:argparse.Namespace, where:'Where', start:Path|None)->tuple[Path
     held, error, made = None, None, []
     if where.rank==0:
         made = [p for p in (d,*d.parents) if not p.exists()]
-        try: d = _make(d, not (args.save_dir or start)); made[:1] = [d]*bool(made); held = lock(d)
+        new = not (args.save_dir or start)
+        try: at = _make(d, new); made = [at if p==d else p for p in made] or [at]*new; d = at; held = lock(d)
         except InputError as e: error = str(e)
         except OSError as e: error = f'--save_dir {d}: cannot be written to ({e.strerror}); name another folder'
     if where.world>1:
