@@ -767,16 +767,15 @@ def main(argv:list[str]|None=None)->int: # exit code
     logging.getLogger('lowrank_nb').setLevel(logging.INFO if rank==0 else logging.WARNING)
     _heavy_imports()
     from lowrank_nb.lowrank import InputError
+    from lowrank_nb.sharding import leave
     from lowrank_nb.training import Stopped, setup
-    import torch.distributed as dist
     from tqdm.contrib.logging import logging_redirect_tqdm
     try:
-        with logging_redirect_tqdm() if sys.stderr.isatty() else contextlib.nullcontext(): return train(args, setup(args.device))      # lines go above the bar
-    except Stopped as e: return _say(f"{e}; {'--continue_from latest --save_dir '+args.save_dir+' goes on' if args.save_ckpt else 'nothing was saved (--save_ckpt True saves)'}", rank, 128+e.signal)
-    except (InputError, FloatingPointError) as e: return _say(e, rank)
-    except KeyboardInterrupt: return _say('interrupted', rank, 130)
-    finally:
-        if dist.is_initialized(): dist.destroy_process_group()
+        with logging_redirect_tqdm() if sys.stderr.isatty() else contextlib.nullcontext(): code = train(args, setup(args.device))      # lines go above the bar
+    except Stopped as e: code = _say(f"{e}; {'--continue_from latest --save_dir '+args.save_dir+' goes on' if args.save_ckpt else 'nothing was saved (--save_ckpt True saves)'}", rank, 128+e.signal)
+    except (InputError, FloatingPointError) as e: code = _say(e, rank)
+    except KeyboardInterrupt: code = _say('interrupted', rank, 130)
+    return leave(code)
 
 def _heavy_imports():
     "Import what a run needs, without what optional packages log while they load."
