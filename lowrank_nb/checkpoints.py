@@ -184,12 +184,13 @@ def _remove(folder:Path):
 def sweep(
     save_dir:str|Path,
     keep_last:int|None=None, # complete checkpoints to keep; None: all
+    step:int|None=None,      # newer ones neither count nor go: a run that went back to an older one is not theirs
 )->None:
     "Remove what a crash left half written, and the oldest checkpoints."
     for p in Path(save_dir).glob('model_*'):
         if p.is_dir() and p.suffix in ('.tmp','.old') and step_of(p.with_suffix(''))>=0: shutil.rmtree(p)
     if keep_last:
-        for p in checkpoints(save_dir)[:-keep_last]: _remove(p)
+        for p in [c for c in checkpoints(save_dir) if step is None or step_of(c)<=step][:-keep_last]: _remove(p)
 
 # %% ../nbs/09_checkpoints.ipynb #9f14b6f9
 class SaveError(InputError):
@@ -252,7 +253,7 @@ def save_checkpoint(
         with _or_nothing(tmp):
             write_format(tmp); finish(tmp); write_manifest(tmp); _fsync(tmp)
             _remove(final); tmp.rename(final); _fsync_entry(final.parent)
-        sweep(save_dir, keep_last)
+        sweep(save_dir, keep_last, step)
     barrier()
     return final
 

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from .checkpoints import SaveError, checkpoints, load_checkpoint, load_weights, rng_state, save_checkpoint, set_rng_state, sweep
+from .checkpoints import SaveError, checkpoints, load_checkpoint, load_weights, rng_state, save_checkpoint, set_rng_state, step_of, sweep
 from .export import model_card
 from .evaluate import LMLoss, evaluate
 from .lowrank import InputError
@@ -450,7 +450,10 @@ class Save(Callback):
         if t.step%self.every==0: self.run(t)
     def before_fit(self, t:Trainer)->None:
         self.done = t.step                             # of a run that goes on: there already
-        if t.where.rank==0 and t.step: sweep(self.save_dir, self.keep_last if checkpoints(self.save_dir)[-1:]==[self.save_dir/f'model_{t.step}'] else None)     # what a kill left half removed
+        if t.where.rank or not t.step: return
+        sweep(self.save_dir, self.keep_last, t.step)   # what a kill left half removed
+        if newer := [p.name for p in checkpoints(self.save_dir) if step_of(p)>t.step]:
+            log.warning(f"{', '.join(newer)}: newer than update {t.step}, from which this run goes on; they stay, and --continue_from latest would take them: move them away")
     def after_fit(self, t:Trainer)->None:
         if self.done!=t.step: self.run(t)
     on_stop = after_fit
