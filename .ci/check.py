@@ -108,7 +108,7 @@ REFERENCE = '''--dtype bfloat16 --lr 0.0001 --scheduler cosine_restart --min_lr_
 LOST = '--optimizer adamw_lost --lost_sparsity 0.01 --lost_sparse_svd_rank 256 --lost_gamma 0.25 --cola_silu False --cola_init False --lost_sparse_method'
 VARIANTS = dict(cola='--optimizer adamw_cola --cola_silu True --cola_init True', lost_random=f'{LOST} random', lost_svd=f'{LOST} svd', lost_gradient=f'{LOST} gradient',
                 loro='--optimizer loro_adamw --loro_type loro --loro_freq 5')
-SMALL = '''--model_config configs/llama_9m.json --batch_size 8 --total_batch_size 16 --num_training_steps 20 --save_every 10 --eval_every 10 --warmup_steps 4 --lr_adjust_steps -4
+SMALL = '''--model_config configs/llama_9m.json --max_length 64 --batch_size 8 --total_batch_size 16 --num_training_steps 20 --save_every 10 --eval_every 10 --warmup_steps 4 --lr_adjust_steps -4
   --cosine_restart_freq 5 --loro_refresh_freq 5 --loro_freq 5 --loro_attn_rank 32 --loro_mlp_rank 32 --eval_tokens 20000'''
 if shared.is_dir():
     DATA = ['--c4_local','True','--train_data_path',f'{shared}/data/c4/en/c4-train.*.json.gz','--val_data_path',f'{shared}/data/c4/en/c4-validation.*.json.gz','--tokenizer',f'{shared}/data/t5-base']
