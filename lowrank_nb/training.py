@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SKIPS', 'Where', 'pick_device', 'setup', 'Callback', 'Trainer', 'per_second', 'Stopped', 'n_targets', 'n_real',
-           'finite', 'watching', 'fault_in', 'Metrics', 'read_lines', 'read_metrics', 'Progress', 'Evaluate', 'Refresh',
+           'finite', 'watching', 'fault_in', 'read_lines', 'read_metrics', 'Metrics', 'Progress', 'Evaluate', 'Refresh',
            'bad_weight', 'Save', 'stopping_on_signals', 'weight_gradients']
 
 # %% ../nbs/10_training.ipynb #d8cb5740
@@ -69,6 +69,7 @@ def pick_device(
     if not has.get(d.type, d.type=='cpu'): raise InputError(f'--device {name}: not available here; pass auto or cpu')
     return torch.device('cuda', local_rank) if name=='cuda' else d
 
+# %% ../nbs/10_training.ipynb #3052a652
 def setup(
     device:str='auto',
 )->Where:
@@ -151,6 +152,12 @@ def fit(self:Trainer)->None:
     self('after_fit')
     if self.cut: raise Stopped(self.signal or signal.SIGTERM)     # the last evaluation is missing
 
+# %% ../nbs/10_training.ipynb #ab7c6580
+@patch
+def own_state(self:Trainer)->dict:
+    "Where this process's data and random generators stand."
+    return dict(rng=rng_state(), stream=self.stream.state_dict() if hasattr(self.stream,'state_dict') else None)
+
 # %% ../nbs/10_training.ipynb #e8bc186d
 class Stopped(Exception):
     "A signal asked the run to stop; it did so between two updates."
@@ -179,6 +186,7 @@ def n_real(b:dict)->int:
     "Tokens of a batch that are not padding."
     return int((b['labels']!=-100).sum())
 
+# %% ../nbs/10_training.ipynb #47ff5359
 @patch
 def autocast(self:Trainer)->contextlib.AbstractContextManager:
     "bfloat16 arithmetic where `dtype` asks for it."
@@ -201,6 +209,7 @@ def gradients(
         total = total + s.detach()
     return self.where.sum(float(total))[0]/max(n,1), int(real)
 
+# %% ../nbs/10_training.ipynb #f11bae0d
 @patch
 def exact_row(self:Trainer)->dict: # for the metrics
     "Whether the update was exact and, if so, how many of its matrices (of this process) needed an SVD."
@@ -232,13 +241,7 @@ def watching(model:nn.Module)->Iterator[tuple[list,list]]:
     finally:
         for h in handles: h.remove()
 
-# %% ../nbs/10_training.ipynb #839adee2
-@patch
-def gradient_norm(self:Trainer)->float:
-    "Clip the gradient, if asked to. Its norm before that; without clipping its largest entry, in one read."
-    n = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip) if self.clip else nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None], math.inf)
-    return float(n.full_tensor() if hasattr(n, 'full_tensor') else n)
-
+# %% ../nbs/10_training.ipynb #10bb9e3b
 def fault_in(model:nn.Module, loss:Tensor, order:list[str], bad:list[str])->str|None:
     "Where, after a watched forward pass and its backward pass, the first number that is not finite is."
     if bad: return bad[0]
@@ -261,6 +264,13 @@ def culprit(self:Trainer, batches:list[dict])->str:
     self.model.zero_grad(set_to_none=True); set_rng_state(now)
     return self.where.first(found) or 'in no micro-batch alone, only in their sum'
 
+# %% ../nbs/10_training.ipynb #839adee2
+@patch
+def gradient_norm(self:Trainer)->float:
+    "Clip the gradient, if asked to. Its norm before that; without clipping its largest entry, in one read."
+    n = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip) if self.clip else nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None], math.inf)
+    return float(n.full_tensor() if hasattr(n, 'full_tensor') else n)
+
 # %% ../nbs/10_training.ipynb #1d4f8c00
 SKIPS = 20 # updates in a row that 'skip' leaves out before it stops too
 
@@ -282,6 +292,20 @@ def check(
     self.skipped += 1; self.in_a_row += 1
     if self.where.rank==0: log.warning(f'{said}; skipped, number {self.skipped}')
     return dict(skipped=self.skipped)
+
+# %% ../nbs/10_training.ipynb #ad219097
+def read_lines(path:Path)->list[str]:
+    "Complete lines of a file; a last one without its line break was cut off by a crash."
+    text = path.read_text() if path.exists() else ''
+    return [l for l in text.splitlines(keepends=False)[:text.count('\n')] if l]
+
+def read_metrics(
+    save_dir:str|Path, # a run's directory
+    kind:str='train',  # or 'eval'
+)->list[dict]:
+    "The rows of a run's `metrics.jsonl`."
+    rows = [json.loads(l) for l in read_lines(Path(save_dir)/'metrics.jsonl')]
+    return [{**r, 'loss': math.nan if r['loss'] is None else r['loss']} for r in rows if r['kind']==kind]
 
 # %% ../nbs/10_training.ipynb #9f2943cd
 class Metrics(Callback):
@@ -311,24 +335,12 @@ class Metrics(Callback):
         row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k,v in row.items()}     # JSON has no NaN
         with self.room(), self.path.open('a') as f: f.write(json.dumps(row)+'\n')
 
-def read_lines(path:Path)->list[str]:
-    "Complete lines of a file; a last one without its line break was cut off by a crash."
-    text = path.read_text() if path.exists() else ''
-    return [l for l in text.splitlines(keepends=False)[:text.count('\n')] if l]
-
-def read_metrics(
-    save_dir:str|Path, # a run's directory
-    kind:str='train',  # or 'eval'
-)->list[dict]:
-    "The rows of a run's `metrics.jsonl`."
-    rows = [json.loads(l) for l in read_lines(Path(save_dir)/'metrics.jsonl')]
-    return [{**r, 'loss': math.nan if r['loss'] is None else r['loss']} for r in rows if r['kind']==kind]
-
-# %% ../nbs/10_training.ipynb #fa496707
+# %% ../nbs/10_training.ipynb #cdf6a7cc
 def _steady(bar): # tqdm reads the wall clock; set back, it would show nothing until it has caught up
     bar._time = time.monotonic; bar.start_t = bar.last_print_t = bar._time()
     return bar
 
+# %% ../nbs/10_training.ipynb #fa496707
 class Progress(Callback):
     "Show the loss, the speed and the time left."
     order = 20
@@ -400,11 +412,7 @@ def state(self:Trainer)->tuple[dict,dict]:
                   skipped=self.skipped, in_a_row=self.in_a_row)
     return shared, self.before or self.own_state()
 
-@patch
-def own_state(self:Trainer)->dict:
-    "Where this process's data and random generators stand."
-    return dict(rng=rng_state(), stream=self.stream.state_dict() if hasattr(self.stream,'state_dict') else None)
-
+# %% ../nbs/10_training.ipynb #046c24d3
 @patch
 def resume(
     self:Trainer,
@@ -421,30 +429,17 @@ def resume(
     self.skipped,self.in_a_row = (shared.get(k, 0) for k in ('skipped','in_a_row'))      # not in the first checkpoints
     self.stream.load_state_dict(own['stream']); set_rng_state(own['rng'])
 
+# %% ../nbs/10_training.ipynb #b4fde458
 def bad_weight(model:nn.Module)->str|None:
     "The first of a model's parameters that holds NaN or Inf."
     return next((n for n,p in model.named_parameters() if not finite(p)), None)
 
+# %% ../nbs/10_training.ipynb #326d3c02
 class Save(Callback):
     "Write `model_<step>/` every `every` updates, after the last one, and where the run is stopped."
     order = 40
     def __init__(self, save_dir:str|Path, every:int, saved:nn.Module, tokenizer:PreTrainedTokenizerBase|None=None, keep_last:int|None=None):
         self.save_dir,self.every,self.saved,self.tokenizer,self.keep_last,self.done = Path(save_dir),every,saved,tokenizer,keep_last,-1
-
-    def run(self, t:Trainer, more:int=0)->None: # `more` than keep_last checkpoints stay
-        "Write the checkpoint of this update. `InputError` where it cannot be written, `FloatingPointError` where its weights are worth nothing."
-        if bad := t.where.first(bad_weight(t.model)): raise FloatingPointError(f'{bad} holds NaN or Inf after update {t.step}; nothing is saved over the last checkpoint. Lower --lr or clip gradients (--grad_clipping 1)')
-        self.done = t.step
-        (shared,own), parts = t.state(), {}
-        if t.sharded:
-            shared['optimizer'],big = take_apart(shared['optimizer'])
-            parts = dict(weights=gather(self.saved), each=lambda d: write_parts(big, d/'training'/'optimizer'))
-        try: p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, shared, own, **parts, rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last and self.keep_last+more,
-            finish=lambda d: (d/'README.md').write_text(model_card(d, where=d.stem)))
-        except SaveError as e:
-            if t.where.rank: log.error(str(e))             # rank 0 says its own, and torchrun ends the others
-            raise
-        if t.where.rank==0: log.info(f'saved {p}')
 
     def after_update(self, t:Trainer)->None:
         if t.step%self.every==0: self.run(t)
@@ -459,6 +454,23 @@ class Save(Callback):
     on_stop = after_fit
     def on_fault(self, t:Trainer)->None: # weights that are fine, though they meet a bad update: no older checkpoint makes room for them
         if self.done!=t.step and not t.where.first(bad_weight(t.model)): self.run(t, more=1)
+
+# %% ../nbs/10_training.ipynb #a38b27e3
+@patch
+def run(self:Save, t:Trainer, more:int=0)->None: # `more` than keep_last checkpoints stay
+    "Write the checkpoint of this update. `InputError` where it cannot be written, `FloatingPointError` where its weights are worth nothing."
+    if bad := t.where.first(bad_weight(t.model)): raise FloatingPointError(f'{bad} holds NaN or Inf after update {t.step}; nothing is saved over the last checkpoint. Lower --lr or clip gradients (--grad_clipping 1)')
+    self.done = t.step
+    (shared,own), parts = t.state(), {}
+    if t.sharded:
+        shared['optimizer'],big = take_apart(shared['optimizer'])
+        parts = dict(weights=gather(self.saved), each=lambda d: write_parts(big, d/'training'/'optimizer'))
+    try: p = save_checkpoint(self.save_dir, t.step, self.saved, self.tokenizer, shared, own, **parts, rank=t.where.rank, barrier=t.where.barrier, keep_last=self.keep_last and self.keep_last+more,
+        finish=lambda d: (d/'README.md').write_text(model_card(d, where=d.stem)))
+    except SaveError as e:
+        if t.where.rank: log.error(str(e))             # rank 0 says its own, and torchrun ends the others
+        raise
+    if t.where.rank==0: log.info(f'saved {p}')
 
 # %% ../nbs/10_training.ipynb #9f1c1302
 @contextlib.contextmanager
