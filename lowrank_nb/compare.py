@@ -47,6 +47,7 @@ METHODS = dict(     # name: flags, first grid of learning rates
     apollo=('--optimizer apollo --rank 32', (2e-3,4e-3,8e-3,1.6e-2)))
 CORE = 'control','dense','lowrank','loro','cola','lost'
 
+# %% ../nbs/12_compare.ipynb #5d9b695a
 def add_plugin(
     path:str|Path,               # a file that registers parameterizations of your own; see `load_plugin`
     rates:Sequence[float]=(1e-3,2e-3,4e-3,8e-3), # their first grid
@@ -75,6 +76,7 @@ class Setting:
         return f'--model_config {self.model} --tokenizer {self.tokenizer} --train_data_path {self.data} --val_data_path {self.val_data} --loro_attn_rank {self.rank} ' \
                f'--loro_mlp_rank {self.rank} --batch_size {self.batch_size} --max_length {self.max_length} --eval_tokens {self.eval_tokens} --workers 0'
 
+# %% ../nbs/12_compare.ipynb #3af58515
 @dataclass(frozen=True)
 class Run:
     "One training run of a comparison."
@@ -130,6 +132,7 @@ def thin(xs:list, n:int=60)->list: # about n groups
     k = max(1, len(xs)//n)
     return [[i+k, round(mean(xs[i:i+k]),4)] for i in range(0, len(xs)-k+1, k)]
 
+# %% ../nbs/12_compare.ipynb #cfc5b926
 def one_run(
     r:Run,
     s:Setting,
@@ -216,6 +219,7 @@ def tune(
         best[m] = best_rate(rows)
     return best
 
+# %% ../nbs/12_compare.ipynb #95c2aea2
 def compare(
     methods:Iterable[str],      # names
     s:Setting,
@@ -245,6 +249,7 @@ def summarize(
             tokens_per_s=median(r['tokens_per_s'] for r in rs), peak_memory=median(r['peak_memory'] for r in rs)))
     return out
 
+# %% ../nbs/12_compare.ipynb #7ff47781
 def markdown(
     rows:list[dict], # from `summarize`
 )->str:
@@ -319,6 +324,7 @@ def draw_runs(
         if seen: ax.plot([at[r['step']] for r in seen], [r['loss'] for r in seen], color=f'C{i%10}', marker='o', ms=4, label=name)
     ax.set(xlabel='update' if x=='updates' else 'training tokens', ylabel='nats per token (line: training, dots: validation)'); ax.legend()
 
+# %% ../nbs/12_compare.ipynb #6f4a8303
 def plot_main(argv:list[str]|None=None)->int: # exit code
     "The command `lowrank_plot`."
     from matplotlib.figure import Figure
@@ -375,6 +381,7 @@ def check_compare(args:argparse.Namespace)->tuple[list[str],dict|None,Setting]: 
     s = Setting(args.model_config, args.tokenizer, args.data, args.val_data, args.rank, args.batch_size, args.max_length, args.eval_tokens)
     return methods, rates and dict.fromkeys(methods, rates), s
 
+# %% ../nbs/12_compare.ipynb #24c27584
 def report(out:Path, rows:list[dict], final:list[dict])->None:
     "Write table.md, curves.png, rates.png and costs.png."
     from matplotlib.figure import Figure
