@@ -431,6 +431,22 @@ class TrainStream:
     def __iter__(self): return self
 
 # %% ../nbs/07_data.ipynb #3505c794
+@patch
+def _open(self:TrainStream):
+    ds = Rows(self.source, self.tok, self.batch_size, self.max_length, self.packing, f'{self.seed}/{self.epoch}', self.rank, self.world)
+    self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1, worker_init_fn=_patient)
+    self.it = None
+
+@patch
+def _next_epoch(self:TrainStream)->dict:
+    "Begin the next pass, in another order."
+    if not self.batches: raise InputError(f'{self.source.split} data: nothing to read for process {self.rank} of {self.world}; pass more documents or fewer processes')
+    self.epoch += 1; self.batches = 0
+    log.info(f'end of the data: epoch {self.epoch+1} begins, reshuffled')
+    self._open()
+    return next(self)
+
+# %% ../nbs/07_data.ipynb #1cfbb520
 def _patient(worker:int):
     "A worker outlives a signal to the whole job, by a minute at most: its process says when to end."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -443,12 +459,7 @@ def _begun(loader):
     try: return iter(loader)
     finally: signal.signal(signal.SIGCHLD, was)
 
-@patch
-def _open(self:TrainStream):
-    ds = Rows(self.source, self.tok, self.batch_size, self.max_length, self.packing, f'{self.seed}/{self.epoch}', self.rank, self.world)
-    self.loader = StatefulDataLoader(ds, batch_size=None, num_workers=self.workers, snapshot_every_n_steps=1, worker_init_fn=_patient)
-    self.it = None
-
+# %% ../nbs/07_data.ipynb #947a4165
 def _bury(it)->bool:
     "Whether a worker of a loader's iterator is dead; the others then go too, since they may wait for what it held."
     workers = getattr(it, '_workers', [])
@@ -468,15 +479,6 @@ def __next__(self:TrainStream)->dict[str,torch.Tensor]:
         raise DataError(f'{self.source.split} data: a worker process died, killed or out of memory ({_brief(e)}); go on with --continue_from latest, and fewer --workers if it happens again') from None
     self.batches += 1
     return b
-
-@patch
-def _next_epoch(self:TrainStream)->dict:
-    "Begin the next pass, in another order."
-    if not self.batches: raise InputError(f'{self.source.split} data: nothing to read for process {self.rank} of {self.world}; pass more documents or fewer processes')
-    self.epoch += 1; self.batches = 0
-    log.info(f'end of the data: epoch {self.epoch+1} begins, reshuffled')
-    self._open()
-    return next(self)
 
 # %% ../nbs/07_data.ipynb #91214aba
 @patch
@@ -637,6 +639,7 @@ def prepare_parser()->argparse.ArgumentParser:
     g.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each; 0: this one; default: %(default)s')
     return p
 
+# %% ../nbs/07_data.ipynb #df964bd9
 def _arguments(argv:list[str]|None):
     a = prepare_parser().parse_args(argv)
     for k,least in (('max_length',2),('workers',0)):
