@@ -63,6 +63,17 @@ def refresh_moments(
             for p in g['params']: o.state.pop(p, None)
             if 'step' in g: g['step'] = 0     # optimizers that count by group
 
+# %% ../nbs/05_optimizers.ipynb #b9378dff
+def _check_numbers(lr:float, betas:tuple, exact_every:int, refresh:str|None, refresh_every:int):
+    if exact_every<1: raise InputError(f'exact_every {exact_every}: must be 1 or more')
+    if refresh and refresh_every<1: raise InputError(f'refresh_every {refresh_every}: must be 1 or more where refresh is {refresh}')
+    if not (math.isfinite(lr) and lr>=0 and all(0<=b<1 for b in betas)): raise InputError(f'lr {lr}, betas {betas}: need lr >= 0 and betas in [0, 1)')
+
+def _check_factors(groups:list[dict], refresh:str|None): # groups that take Riemannian steps
+    if any(g.get('nonlinear') for g in groups):
+        raise InputError('loro_type loro: layers with an activation between the factors have no product to step on; use loro_type eucl or another optimizer')
+    if groups and not refresh: log.info('exact updates come without a refresh: moments then outlive the basis of the factors they were taken in')
+
 # %% ../nbs/05_optimizers.ipynb #3190ca77
 class LOROAdamW(Optimizer):
     "AdamW whose factor groups (see `param_groups`) take LORO's lazy and exact steps. `InputError` for Riemannian steps on nonlinear layers."
@@ -81,16 +92,11 @@ class LOROAdamW(Optimizer):
     ):
         self.loro_type = pick(loro_type, ('loro','eucl'), 'loro_type')
         self.refresh = refresh if refresh is None else pick(refresh, REFRESH, 'refresh')
-        if exact_every<1: raise InputError(f'exact_every {exact_every}: must be 1 or more')
-        if self.refresh and refresh_every<1: raise InputError(f'refresh_every {refresh_every}: must be 1 or more where refresh is {refresh}')
-        if not (math.isfinite(lr) and lr>=0 and all(0<=b<1 for b in betas)): raise InputError(f'lr {lr}, betas {betas}: need lr >= 0 and betas in [0, 1)')
+        _check_numbers(lr, betas, exact_every, self.refresh, refresh_every)
         self.exact_every, self.lr_scaler, self.refresh_every, self.share = exact_every, lr_scaler, refresh_every, share
         self.last_exact, self.last_routes = False, []     # of the last update: whether it was exact, and how each matrix went
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, factors=False, updates=0))
-        riemann = self.loro_type=='loro' and [g for g in self.param_groups if g['factors']]
-        if riemann and any(g.get('nonlinear') for g in riemann):
-            raise InputError('loro_type loro: layers with an activation between the factors have no product to step on; use loro_type eucl or another optimizer')
-        if riemann and not self.refresh: log.info('exact updates come without a refresh: moments then outlive the basis of the factors they were taken in')
+        if self.loro_type=='loro': _check_factors([g for g in self.param_groups if g['factors']], self.refresh)
 
     def scale(self, g:dict)->float:
         "The lr scaler of a factor group."

@@ -103,6 +103,7 @@ class Report(Callback):
         try: w and w.close()
         except OSError as e: log.warning(f'--report_to {self.to}: its last rows are missing ({e.strerror}); metrics.jsonl has them')       # no reason to lose what else is being said
 
+# %% ../nbs/10b_reports.ipynb #4e41dbdd
 @contextlib.contextmanager
 def closing_reports(t:Trainer)->Iterator[None]:
     "Close the reports of a run when it ends, however it ends."
