@@ -50,7 +50,7 @@ def difference(nb:str, cell_id:str, stored, now, exact:bool=True)->str|None: # w
 
 def strip(p:Path):
     nb = json.loads(p.read_text(encoding='utf-8')); code = [c for c in nb['cells'] if c['cell_type']=='code']
-    if not any(chatter(o) for c in code for o in c['outputs']): return
+    if nb['metadata'].pop('widgets', None) is None and not any(chatter(o) for c in code for o in c['outputs']): return
     for c in code: c['outputs'] = [o for o in c['outputs'] if not chatter(o)]
     p.write_text(json.dumps(nb, indent=1, ensure_ascii=False)+'\n', encoding='utf-8')
 

@@ -6,6 +6,7 @@ import importlib.util, sys
 class _AfterTransformers:
     "Makes Transformers' Auto classes know our checkpoints right after `transformers` is imported; `import lowrank_nb` itself then costs nothing."
     def find_spec(self, name, path=None, target=None):
+        "For `transformers`, once: its own spec, with our registration added to what its import executes; None for all else."
         if name != 'transformers': return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Callable, Iterator
 import fsspec
@@ -113,10 +114,10 @@ def texts_of(
 
 # %% ../nbs/07_data.ipynb #c320c5a9
 def _docstrings(file:Path)->list[str]:
-    try: tree = ast.parse(file.read_bytes())
+    try: nodes = [ast.parse(file.read_bytes())]
     except (SyntaxError, ValueError): return []     # test data of the standard library, made to fail
-    nodes = (n for n in ast.walk(tree) if isinstance(n, (ast.Module,ast.ClassDef,ast.FunctionDef,ast.AsyncFunctionDef)))
-    return [d for n in nodes if (d := ast.get_docstring(n))]
+    for n in nodes: nodes += [c for part in ('body','handlers','orelse','finalbody','cases') for c in getattr(n, part, ())]   # statements only, level by level: half the time of ast.walk
+    return [d for n in nodes if isinstance(n, (ast.Module,ast.ClassDef,ast.FunctionDef,ast.AsyncFunctionDef)) and (d := ast.get_docstring(n))]
 
 @lru_cache(None)
 def embedded_texts()->dict[str,list[str]]: # 'train' and 'validation'
@@ -446,17 +447,22 @@ def _next_epoch(self:TrainStream)->dict:
     self._open()
     return next(self)
 
-# %% ../nbs/07_data.ipynb #1cfbb520
+# %% ../nbs/07_data.ipynb #f5d4ae21
 def _patient(worker:int):
     "A worker outlives a signal to the whole job, by a minute at most: its process says when to end."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
 
+def _ends_with_process(it):
+    "`it`, whose workers will go with the process: `multiprocessing` ends them by a signal that they sit out, and waits."
+    Finalize(it, lambda workers: [w.kill() for w in workers], (getattr(it, '_workers', []),), exitpriority=10)
+    return it
+
 def _begun(loader):
     "Its iterator. PyTorch would raise for a dead worker wherever the process happens to be, in the middle of an update too: put back the handler that was there; the loader's own wait finds out within 5 s."
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'SIGCHLD'): return iter(loader)
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'SIGCHLD'): return _ends_with_process(iter(loader))
     was = signal.getsignal(signal.SIGCHLD)
-    try: return iter(loader)
+    try: return _ends_with_process(iter(loader))
     finally: signal.signal(signal.SIGCHLD, was)
 
 # %% ../nbs/07_data.ipynb #947a4165

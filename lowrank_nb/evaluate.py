@@ -39,6 +39,7 @@ class _LowNats(torch.autograd.Function):
     "Nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`, softmax and sums in float32, gradients made on the way."
     @staticmethod
     def forward(ctx, x, W, b, y, chunk, grads=True): # grads: whether a backward pass can follow
+        "The sum of nats of tokens `y` (n,) given `x` (n, hidden), and the gradients by x, W (vocabulary, hidden) and b (or None), kept for `backward`."
         w, total = W.to(x.dtype), x.new_zeros((), dtype=torch.float32)
         wide = lambda t: None if t is None or not grads else torch.zeros_like(t, dtype=torch.promote_types(t.dtype, torch.float32))
         dx, dW, db = torch.empty_like(x), wide(W), wide(b)
@@ -56,7 +57,9 @@ class _LowNats(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g): return *(None if d is None else d*g for d in ctx.saved_tensors), None, None, None
+    def backward(ctx, g):
+        "The kept gradients times `g`."
+        return *(None if d is None else d*g for d in ctx.saved_tensors), None, None, None
 
 # %% ../nbs/08_evaluate.ipynb #3b697f63
 def nats_of_hidden(

@@ -25,13 +25,14 @@ QUESTIONS = {
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
     "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
-    "CoLA: its init":                            [('cola', '--cola_init False', False)],
+    "CoLA: its init":                            [('cola', '--cola_init False --loro_init xavier', False)],
+    "LORO: which layers":                        [('loro', f'--loro_scope {s}', False) for s in ('attn','mlp')],
     "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
     "rank":                                      [(m, rank(r), False) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
 }
 
 # What a whole pass makes of an answer that was ahead after 600 updates.
-PASS = [('loro', '--loro_freq 1')]
+PASS = [('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json')]
 
 def tuning(m:str, rows:list[dict])->list[Run]:
     "The runs of a method's grid, grown while its best rate lies at the edge."
