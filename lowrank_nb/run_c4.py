@@ -259,7 +259,7 @@ FLAGS = dict(kind='--parameterization', scope='--loro_scope', attn_rank='--loro_
 def factorize_config(args:argparse.Namespace, kind:str)->'FactorizeConfig':
     "The `FactorizeConfig` that the flags describe."
     from lowrank_nb.factorize import FactorizeConfig
-    init = 'cola' if args.cola_init and kind in ('cola','lost') else args.loro_init if kind!='cola' or 'loro_init' in args.given else None
+    init = 'cola' if args.cola_init and kind in ('cola','lost') else args.loro_init if kind!='cola' or {'loro_init','cola_init'} & args.given else None      # CoLA has a rule of its own
     return FactorizeConfig(kind=kind, scope=args.loro_scope or 'all', attn_rank=args.loro_attn_rank, mlp_rank=args.loro_mlp_rank, init=init,
         silu=args.cola_silu and kind=='lost', recompute=args.cola_recompute and kind=='cola',
         keep_mlp_act=args.cola_keep_mlp_act or not (kind=='cola' or kind=='lost' and args.cola_silu),
