@@ -6,7 +6,7 @@
 __all__ = ['TRACKERS', 'installed', 'pick_trackers', 'public_flags', 'Report', 'closing_reports']
 
 # %% ../nbs/10b_reports.ipynb #e0e2fc41
-import contextlib, importlib.util, os
+import contextlib, importlib.util, os, threading
 from pathlib import Path
 from typing import Iterator
 from .lowrank import InputError, pick
@@ -106,8 +106,11 @@ class Report(Callback):
 # %% ../nbs/10b_reports.ipynb #4e41dbdd
 @contextlib.contextmanager
 def closing_reports(t:Trainer)->Iterator[None]:
-    "Close the reports of a run when it ends, however it ends."
+    "Close the reports of a run when it ends, however it ends. What kills TensorBoard's own thread is raised again at the next row: no traceback of the thread's beside it."
+    was = threading.excepthook
+    threading.excepthook = lambda a: None if type(a.thread).__name__=='_AsyncWriterThread' else was(a)
     try: yield
     finally:
         for c in t.callbacks:
             if isinstance(c, Report): c.close()
+        threading.excepthook = was
