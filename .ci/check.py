@@ -68,7 +68,7 @@ def outputs_stored():
 def one_notebook(p, times=os.devnull): return lambda: sh(sys.executable,'.ci/timed.py',p,times)
 
 def slowest(times, n=10):
-    "Print the cells that took longest: two notebooks run at a time, so the seconds are of half a machine."
+    "Print the cells that took longest: checks share the machine, so the seconds are of a part of it."
     rows = sorted((json.loads(l) for l in open(times)), reverse=True)[:n]
     print(f'the {len(rows)} slowest cells:', *(f'  {s:6.1f} s  {nb}: {line}' for s,nb,line in rows), sep='\n')
 
