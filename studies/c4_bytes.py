@@ -20,7 +20,7 @@ QUESTIONS = {
     "initial scale: twice as large":            [(m, '--model_config studies/llama_9m_init04.json', False) for m in ('lowrank','loro','cola','lost')],
     "LORO: how often exact":                     [('loro', f'--loro_freq {k}', False) for k in (1,10,100000)],
     "LoST: the mask":                            [('lost', f'--lost_sparse_method {m}', False) for m in ('random','gradient')],
-    "LORO: plain Adam on the factors":           [('loro', '--loro_type eucl', True)],
+    "LORO: plain Adam on the factors":           [('loro', '--loro_type eucl', (.05,.1,.2,.5,1))],
     "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', (.125,.25,.5,1,2))],
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
@@ -28,7 +28,7 @@ QUESTIONS = {
     "CoLA: its init":                            [('cola', '--cola_init False --loro_init xavier', False)],
     "LORO: which layers":                        [('loro', f'--loro_scope {s}', False) for s in ('attn','mlp')],
     "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
-    "rank":                                      [(m, rank(r), False) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
+    "rank":                                      [(m, rank(r), True) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
 }
 
 # What a whole pass makes of an answer that was ahead after 600 updates.
