@@ -38,7 +38,7 @@ $(MIN)/.installed: setup.py settings.ini constraints-min.txt
 min: $(MIN)/.installed ## the core notebooks and a short run with the oldest versions that settings.ini admits
 	$(MIN)/bin/python .ci/oldest.py
 
-bench: $(STAMP) ## the CPU benchmarks, about an hour on a quiet machine (benchmarks/feed.py and gpu.py need arguments of their own)
+bench: $(STAMP) ## the CPU benchmarks, one after the other (on a quiet machine; benchmarks/feed.py and gpu.py need arguments of their own)
 	for b in exact sharded lazy layers head step parts breakdown startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 	$(BIN)/python benchmarks/breakdown.py --loss --models llama_60m llama_130m
 	$(BIN)/python benchmarks/step.py --threads 1 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json

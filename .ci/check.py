@@ -140,10 +140,10 @@ def hub_faults():
     with tempfile.TemporaryDirectory() as d:
         code = 'import sys, lowrank_nb.data as D; D.RETRIES = 1; from lowrank_nb.run_c4 import main; sys.exit(main())'     # each of these tries is five of the client's
         hub = lambda *fault: [sys.executable,'.ci/loopback_hub.py','--data',shared/'data/c4/en','--tokenizer',shared/'data/t5-base',*fault,'--',sys.executable,'-c',code,*HUB_RUN.split(),'--save_dir']
-        patient = dict(env, HF_HUB_DOWNLOAD_TIMEOUT='2')
+        hasty = dict(env, HF_HUB_DOWNLOAD_TIMEOUT='2')
         after = '--after','2','--every','1','--times'     # the first shard and the validation file come well
         cases = dict(untouched=(), faulty=('--fault',*FAULTS,*after,str(len(FAULTS))), dead=('--fault','503',*after,'1000000'))
-        with ThreadPoolExecutor(2) as pool: said = dict(zip(cases, pool.map(lambda n: sh(*hub(*cases[n]), f'{d}/{n}', ok=2*(n=='dead'), env=patient).stderr, cases)))
+        with ThreadPoolExecutor(2) as pool: said = dict(zip(cases, pool.map(lambda n: sh(*hub(*cases[n]), f'{d}/{n}', ok=2*(n=='dead'), env=hasty).stderr, cases)))
         if missing := [k for k in FAULTS if f'loopback hub: {k}\n' not in said['faulty']]: raise AssertionError(f'not provoked: {missing}')
         if said['dead'].count('run_c4.py: ')!=1 or 'cannot be read on' not in said['dead'].splitlines()[-1]: raise AssertionError(said['dead'][-1500:])
         sh(*hub(), f'{d}/dead', '--continue_from', 'latest')

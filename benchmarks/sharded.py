@@ -9,7 +9,7 @@ from torch.distributed.tensor import Shard, distribute_tensor
 from common import command, median, parser, ratio, row, save, show
 from exact import jobs_of
 from lowrank_nb.loro import by_sweeps, combine, exact_update, grams, inverses
-from lowrank_nb.optimizers import exact_updates_shared, exact_updates_sharded, job_cost, local, owners
+from lowrank_nb.optimizers import exact_updates_shared, exact_updates_sharded, job_cost, owners
 from lowrank_nb.sharding import leave
 
 def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]: # this process's parts
@@ -45,7 +45,7 @@ def agree(jobs:list[tuple], ways:dict):
         b,a = exact_update(*j); want = b@a
         for B,A in (s, (whole(g[0], 0), whole(g[1], 0)), (whole(p[0], 0), whole(p[1], 1))): assert (B@A-want).norm() <= 1e-4*want.norm(), float((B@A-want).norm()/want.norm())
 
-def measure(rank:int, world:int, file:str, a, out):
+def measure(rank:int, world:int, file:str, a):
     torch.set_num_threads(1); dist.init_process_group('gloo', init_method=f'file://{file}', rank=rank, world_size=world); rows = []
     for name,r in (('llama_60m',128),('llama_130m',256),('llama_350m',256)):
         torch.manual_seed(0); jobs = jobs_of(name, r, a.blocks, .3); ways = candidates(jobs); agree(jobs[:7], candidates(jobs[:7])); sec = {k: [] for k in ways}
@@ -56,9 +56,9 @@ def measure(rank:int, world:int, file:str, a, out):
         for k in ('gathered','products'): v,lo,hi = ratio(sec[k], sec['shared']); rows.append(row(f'{name} r={r}: {k}, times the time of whole factors', v, low=lo, high=hi, seconds=median(sec[k])))
         v,lo,hi = ratio(sec['gathered'], sec['products']); rows.append(row(f'{name} r={r}: gathered, times the time of inner products', v, low=lo, high=hi))
         rows += [row(f'{name} r={r}: {k}, millions of numbers that a process sends', sends(jobs, k, world)) for k in ways]
-    if rank==0: show(rows); save('sharded', rows, command(), out, threads=[1], processes=world)
+    if rank==0: show(rows); save('sharded', rows, command(), a.out, threads=[1], processes=world)
     leave()
 
 if __name__=='__main__':
     p = parser(__doc__); p.add_argument('--blocks', type=int, default=4, help='blocks of the model to update'); p.set_defaults(threads=[1]); a = p.parse_args()
-    with tempfile.TemporaryDirectory() as d: torch.multiprocessing.spawn(measure, (2, os.path.join(d, 'store'), a, a.out), nprocs=2)
+    with tempfile.TemporaryDirectory() as d: torch.multiprocessing.spawn(measure, (2, os.path.join(d, 'store'), a), nprocs=2)

@@ -13,7 +13,7 @@ __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler'
            'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
-import argparse, contextlib, difflib, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
+import argparse, contextlib, difflib, gc, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterable, NoReturn
 
@@ -80,7 +80,6 @@ class Parser(argparse.ArgumentParser):
     "An `ArgumentParser` whose errors are one line, that proposes the nearest flag for an unknown one, and whose help tells defaults."
     def __init__(self, *args:Any, **kwargs:Any): super().__init__(*args, **{'allow_abbrev': False, 'formatter_class': Help, **kwargs})
     def error(self, message:str)->NoReturn: raise UsageError(message.removeprefix('argument '))
-    join_negative = staticmethod(_join_negative)
 
     def unknown(self, flag:str, where:str='')->NoReturn:
         "`UsageError` that proposes the nearest flags; `where`: what it says first."
@@ -89,7 +88,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv:list[str])->argparse.Namespace:
         "Read a command line; `given` holds the flags that it names. `UsageError` for one that is not there."
-        argv = self.join_negative(argv)
+        argv = _join_negative(argv)
         args,rest = self.parse_known_args(argv)
         if rest: self.unknown(rest[0].split('=')[0])
         if getattr(args, 'config', None):
@@ -748,11 +747,13 @@ def _say(error, rank:int, code:int=2, name:str='run_c4.py')->int:
 
 def _heavy_imports():
     "Import what a run needs, without what optional packages log while they load."
-    logging.disable(logging.WARNING)
+    logging.disable(logging.WARNING); collecting = gc.isenabled(); gc.disable()      # nothing that is imported is garbage: looking for it takes a seventh of the time
     try:
         import transformers, lowrank_nb.data, lowrank_nb.training
         transformers.utils.logging.disable_progress_bar()
-    finally: logging.disable(logging.NOTSET)
+    finally:
+        logging.disable(logging.NOTSET)
+        if collecting: gc.enable()
 
 # %% ../nbs/11_run_c4.ipynb #8c331b52
 def main(argv:list[str]|None=None)->int: # exit code
