@@ -24,7 +24,7 @@ def run(name, f):
     print(f"{'ok    ' if ok else 'FAILED'} {name}  ({time.time()-start:.0f} s){chr(10)+why if why else ''}", flush=True)
     return ok
 
-LONGEST = '12_compare.ipynb', 'a hub that drops, stalls, limits, fails, dies', '07_data.ipynb', '10_training.ipynb', '11_run_c4.ipynb', '05_optimizers.ipynb', '08_evaluate.ipynb', 'demo, 6 updates a run', '13_export.ipynb'
+LONGEST = '12_compare.ipynb', 'a hub that drops, stalls, limits, fails, dies', '07_data.ipynb', '10_training.ipynb', '11_run_c4.ipynb', '05_optimizers.ipynb', '08_evaluate.ipynb', 'demo, 2 updates a run', '13_export.ipynb'
 
 def run_all():
     "All checks, three at a time on two cores (each is one process of one thread, and some wait for a server), the longest first, so that they end together."
@@ -109,7 +109,7 @@ LOST = '--optimizer adamw_lost --lost_sparsity 0.01 --lost_sparse_svd_rank 256 -
 VARIANTS = dict(cola='--optimizer adamw_cola --cola_silu True --cola_init True', lost_random=f'{LOST} random', lost_svd=f'{LOST} svd', lost_gradient=f'{LOST} gradient',
                 loro='--optimizer loro_adamw --loro_type loro --loro_freq 5')
 SMALL = '''--model_config configs/llama_9m.json --max_length 64 --batch_size 8 --total_batch_size 16 --num_training_steps 20 --save_every 10 --eval_every 10 --warmup_steps 4 --lr_adjust_steps -4
-  --cosine_restart_freq 5 --loro_refresh_freq 5 --loro_freq 5 --loro_attn_rank 32 --loro_mlp_rank 32 --eval_tokens 20000'''
+  --cosine_restart_freq 5 --loro_refresh_freq 5 --loro_freq 5 --loro_attn_rank 32 --loro_mlp_rank 32 --eval_tokens 5000'''
 if shared.is_dir():
     DATA = ['--c4_local','True','--train_data_path',f'{shared}/data/c4/en/c4-train.*.json.gz','--val_data_path',f'{shared}/data/c4/en/c4-validation.*.json.gz','--tokenizer',f'{shared}/data/t5-base']
 else: DATA = '--c4_local True --train_data_path embedded --val_data_path embedded --tokenizer bytes'.split()
@@ -189,7 +189,7 @@ def eight_bit():
 
 def demo():
     with tempfile.TemporaryDirectory() as d:
-        r = sh(sys.executable,'run_c4.py','--demo','--num_training_steps','6','--save_dir',f'{d}/demo')
+        r = sh(sys.executable,'run_c4.py','--demo','--num_training_steps','2','--save_dir',f'{d}/demo')
         for w in ('| control','| dense','| loro','| cola','| lost',f'{d}/demo'):
             if w not in r.stdout: raise AssertionError(f'{w!r} is not in\n{r.stdout}')
         for f in ('table.md','curves.png'): (Path(d)/'demo'/f).stat()
@@ -208,7 +208,7 @@ if __name__=='__main__':
     check('help', lambda: sh(sys.executable,'run_c4.py','--help'))
     for tool in (c.split('=')[0] for c in settings()['console_scripts'].split()): check(f'{tool} --help', lambda tool=tool: sh(tool,'--help'))
     check('benchmark script, smallest model', lambda: sh(sys.executable,'benchmarks/gpu.py','--device','cpu','--models','llama_9m','--dtype','float32','--batch','1','--repeats','1','--out',os.devnull))
-    check('demo, 6 updates a run', demo)
+    check('demo, 2 updates a run', demo)
     check('8-bit Adam', eight_bit)
     for v in VARIANTS: check(f'train {v}', command(v, DATA, [sys.executable] if v=='lost_svd' else [*TORCHRUN,'1']))
     check('train loro, 2 processes', command('loro', DATA, [*TORCHRUN,'2'], ['--batch_size','4']))

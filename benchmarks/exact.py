@@ -1,6 +1,6 @@
 """The exact update of whole blocks against its readable form (QR and an SVD of size 2r for each matrix, float32), its accuracy in hard cases, and its share of a training step."""
 import torch
-from common import command, facts, interleave, median, parser, ratio, row, save, show
+from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.factorize import FactorizeConfig, block_linears, build_model, factorize
 from lowrank_nb.evaluate import LMLoss
 from lowrank_nb.loro import exact_update, exact_update_dense, exact_update_qr, moved

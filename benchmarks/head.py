@@ -1,7 +1,6 @@
 """The output layer and its loss without the logits of the whole batch: exactness, time and memory against PyTorch's cross-entropy of all logits."""
 import subprocess, sys
 import torch
-import torch.nn.functional as F
 from torch import nn
 from common import command, interleave, median, parser, ratio, row, save, show
 from lowrank_nb.evaluate import nats_of_hidden, nats_of_logits

@@ -1,7 +1,7 @@
 """Forward and backward of the layers against `nn.Linear`, as a share of the speed-up that their FLOPs allow, and the activations they keep."""
 import torch
 from torch import nn
-from common import command, interleave, median, parser, ratio, row, save, show
+from common import command, interleave, parser, ratio, row, save, show
 from lowrank_nb.cola import CoLALinear
 from lowrank_nb.lost import LoSTLinear
 from lowrank_nb.lowrank import LowRankLinear

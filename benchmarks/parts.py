@@ -1,8 +1,8 @@
 """Where a training step's time goes: head and loss, the optimizer, the rest (blocks and attention), for the dense and the low-rank model."""
-import gc, sys
+import gc
 import torch
 from common import interleave, median, parser, row, save, show
-from step import RANKS, make
+from step import make
 from lowrank_nb.evaluate import nats_of_hidden
 
 if __name__=='__main__':

@@ -39,7 +39,7 @@ def candidates(jobs:list[tuple])->dict:
 
 def agree(jobs:list[tuple], ways:dict):
     "All of them give the product of the single update."
-    world, rank = dist.get_world_size(), dist.get_rank()
+    world = dist.get_world_size()
     def whole(x, d): xs = [None]*world; dist.all_gather_object(xs, x); return torch.cat(xs, d)
     for j,s,g,p in zip(jobs, *(f() for f in ways.values())):
         b,a = exact_update(*j); want = b@a

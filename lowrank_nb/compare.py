@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .factorize import build_model, check_positive, cost_report, factorize, load_model_config, load_plugin
 from .lowrank import InputError, pick
-from .run_c4 import Parser, UsageError, _say, commit, count, factorize_config, number, parser, resolve_pair
+from .run_c4 import Parser, UsageError, _say, commit, count, factorize_config, parser, resolve_pair
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -252,13 +252,15 @@ def summarize(
 # %% ../nbs/12_compare.ipynb #7ff47781
 def markdown(
     rows:list[dict], # from `summarize`
+    without:Iterable[str]=(), # headings of columns to leave out
 )->str:
     "A markdown table, best first."
     head = 'method','learning rate','updates','seeds','validation loss','perplexity','bits per byte','parameters','training FLOPs','tokens/s','peak memory (MiB)'
     line = lambda r: (f"{r['method']} {r['extra']}".strip(), f"{r['lr']:g}", f"{r['updates']:,}", str(r['seeds']), f"{r['loss']:.3f}" + ('' if r['spread'] is None else f" ± {r['spread']:.3f}"), f"{r['ppl']:.2f}",
         f"{r['bits_per_byte']:.3f}", f"{r['parameters']:,}", f"{r['flops']:.2e}", f"{r['tokens_per_s']:,.0f}", f"{r['peak_memory']/2**20:,.0f}")
     body = [line(r) for r in sorted(rows, key=lambda r: r['loss'])]
-    return '\n'.join('| '+' | '.join(c)+' |' for c in (head, ['---',*['---:']*(len(head)-1)], *body))
+    keep = [i for i,h in enumerate(head) if h not in without]
+    return '\n'.join('| '+' | '.join(c[i] for i in keep)+' |' for c in (head, ['---',*['---:']*(len(head)-1)], *body))
 
 # %% ../nbs/12_compare.ipynb #397df34b
 def _color(m:str)->dict:

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['log', 'EMBEDDED', 'RETRIES', 'WAIT', 'ENDINGS', 'BLOCK', 'DataError', 'texts_of', 'embedded_texts', 'endpoint',
            'ask_hub', 'TextSource', 'load_tokenizer', 'encode', 'rows_of', 'Rows', 'TrainStream', 'prepare',
-           'TokenSource', 'prepare_parser', 'main', 'EvalRows', 'eval_rows', 'eval_batches']
+           'TokenSource', 'EvalRows', 'eval_rows', 'eval_batches']
 
 # %% ../nbs/07_data.ipynb #4a7e5cba
-import argparse, ast, gc, glob, gzip, hashlib, inspect, json, logging, os, random, re, signal, sys, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
+import ast, gc, glob, gzip, hashlib, inspect, json, logging, os, random, re, signal, sysconfig, threading, time, urllib.error, urllib.request, warnings, weakref, zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -631,44 +631,6 @@ def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing
     if t['hash']!=_fingerprint(tok): raise InputError(f"--train_data_path {where}: made with the tokenizer {t['name']}, this run's is another; pass --tokenizer {t['name']}")
     if most is not None and packing: raise InputError(f'--train_data_path {where}: documents were cut at {most}, and --packing needs whole ones; prepare without --max_length')
     if most is not None and max_length>most: raise InputError(f'--max_length {max_length}: documents of {where} were cut at {most}')
-
-# %% ../nbs/07_data.ipynb #9951436a
-class _OneLine(argparse.ArgumentParser):
-    def error(self, message:str): raise InputError(message.removeprefix('argument '))
-
-def prepare_parser()->argparse.ArgumentParser:
-    "The flags of `lowrank_prepare`."
-    p = _OneLine('lowrank_prepare', description='Tokenize text files once, for many runs: pass OUT as --train_data_path then.', allow_abbrev=False)
-    g = p.add_argument_group('from and to')
-    g.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
-    g.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
-    g = p.add_argument_group('tokens')
-    g.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes'; default: %(default)s")
-    g.add_argument('--max_length', type=int, metavar='N', help='tokens that are kept of a document: a smaller cache, for padded rows of at most N tokens; default: all of them')
-    g.add_argument('--workers', type=int, default=0, metavar='N', help='processes, one shard at a time each; 0: this one; default: %(default)s')
-    return p
-
-# %% ../nbs/07_data.ipynb #df964bd9
-def _arguments(argv:list[str]|None):
-    a = prepare_parser().parse_args(argv)
-    for k,least in (('max_length',2),('workers',0)):
-        if (v := getattr(a,k)) is not None and v<least: raise InputError(f'--{k} {v}: must be {least} or more')
-    return a
-
-def main(
-    argv:list[str]|None=None, # None: sys.argv
-)->int:                       # exit code: 2 for a mistake of the caller, 130 interrupted
-    "The command `lowrank_prepare`."
-    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
-    try:
-        a = _arguments(argv)
-        kinds = dict(embedded=TextSource.docstrings, hub=TextSource.hub)
-        source = kinds[a.train_data_path]() if a.train_data_path in kinds else TextSource.local(a.train_data_path)
-        done = prepare(source, load_tokenizer(a.tokenizer), a.out, a.max_length, a.workers)
-    except InputError as e: sys.stderr.write(f'lowrank_prepare: {e}\n'); return 2
-    except KeyboardInterrupt: sys.stderr.write('lowrank_prepare: interrupted; the same command goes on from here\n'); return 130
-    sys.stderr.write(f'{a.out}: {len(done.files)} shards; train with --train_data_path {a.out} --tokenizer {a.tokenizer}\n')
-    return 0
 
 # %% ../nbs/07_data.ipynb #be077e0e
 @dataclass

@@ -10,8 +10,8 @@ __all__ = ['SCOPES', 'KINDS', 'MASKS', 'PLUGINS', 'config_dir', 'config_names', 
            'activation_bytes', 'describe']
 
 # %% ../nbs/04_factorize.ipynb #c07e2c0a
-import copy, importlib.machinery, importlib.util, json, logging, math, sys
-from dataclasses import asdict, dataclass, replace
+import copy, importlib.machinery, importlib.util, json, math, sys
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Callable
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .cola import CoLALinear
-from .lost import LoSTLinear, select_columns
+from .lost import LoSTLinear
 from .lowrank import InputError, LowRankLinear, parse_init, pick
 
 # %% ../nbs/04_factorize.ipynb #e26a9325

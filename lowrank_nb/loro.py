@@ -12,8 +12,6 @@ import math
 import torch
 from torch import Tensor
 
-from .lowrank import InputError
-
 # %% ../nbs/01_loro.ipynb #e16d7d85
 def project_tangent(
     B:Tensor, # (out, rank) left factor, of full rank

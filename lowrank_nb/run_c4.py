@@ -9,8 +9,8 @@ __all__ = ['SHORTHANDS', 'FLAGS', 'DEMO', 'boolean', 'count', 'number', 'scaler'
            'build_stream', 'draw_model', 'updates', 'build_optimizer', 'build_schedule', 'shapes', 'quiet', 'lock',
            'run_dir', 'start_log', 'check_all', 'build', 'peak_memory', 'summary', 'keep', 'train', 'size', 'memory',
            'checkpoint_bytes', 'disk', 'forecast', 'main', 'run_quietly', 'cost_parser', 'cost_args', 'cost_row',
-           'cost_table', 'cost_main', 'demo_command', 'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure',
-           'study_command', 'commit', 'study_row']
+           'cost_table', 'cost_main', 'prepare_parser', 'export_parser', 'prepare_main', 'export_main', 'demo_command',
+           'demo', 'demo_parser', 'demo_main', 'demo_table', 'demo_figure', 'study_command', 'commit', 'study_row']
 
 # %% ../nbs/11_run_c4.ipynb #c0e1fca6
 import argparse, contextlib, difflib, gc, json, logging, math, os, re, shutil, subprocess, sys, tempfile, time
@@ -132,7 +132,7 @@ def _cola_lost_flags(p:Parser):
     g = p.add_argument_group('CoLA and LoST')
     flag = lambda n,h: g.add_argument(n, type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help=h)
     flag('--cola_silu', 'a SiLU between the factors: always on in CoLA, optional in LoST')
-    flag('--cola_init', "CoLA's init of the factors, over --loro_init")
+    flag('--cola_init', "CoLA's init of the factors, over --loro_init; CoLA itself has it too where neither flag is given")
     flag('--cola_recompute', 'CoLA: keep only the rank-sized pre-activation for the backward pass')
     g.add_argument('--cola_keep_mlp_act', type=boolean, nargs='?', const=True, default=True, metavar='BOOL', help="keep the MLP's own activation (the recipes from 350M on: False)")
     g.add_argument('--lost_sparsity', type=number, default=0.05, metavar='X', help='share of the input columns that keep a dense part, in (0, 1]')
@@ -836,16 +836,69 @@ def cost_table(argv:list[str])->str:
     line = lambda r: '| '+' | '.join(r)+' |'
     return '\n'.join([line(head), '|---|---|'+'---:|'*7, *map(line, rows), '', f"{args.model_config}, {args.batch_size} sequences of {args.max_length} tokens on a device, {args.dtype or 'bfloat16'}; the loss and temporary buffers come on top"])
 
+# %% ../nbs/11_run_c4.ipynb #c0ffee07
+def _tool(p:Parser, argv:list[str]|None, work, hint:str)->int: # exit code
+    "Parse, import, do `work` of the arguments; a mistake is one line. `hint`: what stands behind 'interrupted'."
+    try: args = p.parse(sys.argv[1:] if argv is None else argv)
+    except UsageError as e: return _say(e, 0, name=p.prog)
+    _heavy_imports()                                   # --help and a mistyped flag do not wait for them
+    from lowrank_nb.lowrank import InputError
+    try: work(args)
+    except (UsageError,InputError) as e: return _say(e, 0, name=p.prog)
+    except KeyboardInterrupt: return _say(f'interrupted; {hint}', 0, 130, p.prog)
+    return 0
+
 # %% ../nbs/11_run_c4.ipynb #e534cbb3
 def cost_main(argv:list[str]|None=None)->int: # exit code
     "The command `lowrank_cost`."
-    from lowrank_nb.lowrank import InputError
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        cost_parser().parse(argv); _heavy_imports()      # --help and a mistyped flag do not wait for them
-        sys.stdout.write(cost_table(argv)+'\n')
-    except (UsageError,InputError) as e: return _say(e, 0, name='lowrank_cost')
-    return 0
+    return _tool(cost_parser(), argv, lambda args: sys.stdout.write(cost_table(argv)+'\n'), 'nothing was written')
+
+# %% ../nbs/11_run_c4.ipynb #c0ffee02
+def prepare_parser()->Parser:
+    "The flags of `lowrank_prepare`."
+    p = Parser(prog='lowrank_prepare', description='Tokenize text files once, for many runs: pass OUT as --train_data_path then.')
+    g = p.add_argument_group('from and to')
+    g.add_argument('out', metavar='OUT', help='folder of the cache; one that was begun is finished')
+    g.add_argument('--train_data_path', required=True, metavar='GLOBS', help="json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', or 'hub' for allenai/c4 en")
+    g = p.add_argument_group('tokens')
+    g.add_argument('--tokenizer', default='t5-base', metavar='NAME', help="a folder, a name on the hub, or 'bytes'")
+    g.add_argument('--max_length', type=count, metavar='N', help='tokens that are kept of a document: a smaller cache, for padded rows of at most N tokens; default: all of them')
+    g.add_argument('--workers', type=count, default=0, metavar='N', help='processes, one shard at a time each; 0: this one')
+    return p
+
+def export_parser()->Parser:
+    "The arguments of `lowrank_export`."
+    p = Parser(prog='lowrank_export', description='Merge a checkpoint into a plain one of its base architecture, which loads without this package.')
+    g = p.add_argument_group('from and to')
+    g.add_argument('folder', metavar='DIR', help="a checkpoint, or a run's directory: its last one")
+    g.add_argument('out', metavar='OUT', help='a new folder; 4 bytes a parameter, 2 where the checkpoint is bfloat16')
+    return p
+
+# %% ../nbs/11_run_c4.ipynb #c0ffee04
+def _prepare(args:argparse.Namespace)->None:
+    from lowrank_nb.data import TextSource, load_tokenizer, prepare
+    for k,least in (('max_length',2),('workers',0)):
+        if (v := getattr(args,k)) is not None and v<least: raise UsageError(f'--{k} {v}: must be {least} or more')
+    kinds = dict(embedded=TextSource.docstrings, hub=TextSource.hub)
+    source = kinds[args.train_data_path]() if args.train_data_path in kinds else TextSource.local(args.train_data_path)
+    done = prepare(source, load_tokenizer(args.tokenizer), args.out, args.max_length, args.workers)
+    sys.stderr.write(f'{args.out}: {len(done.files)} shards; train with --train_data_path {args.out} --tokenizer {args.tokenizer}\n')
+
+def _export(args:argparse.Namespace)->None:
+    from lowrank_nb.export import export
+    plain = export(args.folder, args.out)
+    sys.stderr.write(f'{args.out}: {type(plain).__name__}, {plain.num_parameters():,} parameters, tokenizer and card beside it\n')
+
+# %% ../nbs/11_run_c4.ipynb #c0ffee05
+def prepare_main(argv:list[str]|None=None)->int: # exit code
+    "The command `lowrank_prepare`."
+    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+    return _tool(prepare_parser(), argv, _prepare, 'the same command goes on from here')
+
+def export_main(argv:list[str]|None=None)->int: # exit code
+    "The command `lowrank_export`."
+    return _tool(export_parser(), argv, _export, 'nothing was written')
 
 # %% ../nbs/11_run_c4.ipynb #4f898cbf
 DEMO = dict(control='--optimizer adamw --parameterization zero --loro_scope all --lr 0.01',
