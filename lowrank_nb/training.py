@@ -114,18 +114,19 @@ class Trainer:
     on_nan:str='stop'               # at a loss or gradient that is not finite; 'skip': leave that update out
     skipped:int=0                   # updates left out so far
     in_a_row:int=0                  # those since the last one that was made
+    def __post_init__(self): self._begin()
+    def __call__(self, event:str): [getattr(c, event)(self) for c in self.callbacks]
 
-    def __post_init__(self):
-        self.loss = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)     # `shard` gives the loss
-        self.model, self.sharded = self.loss.model, is_sharded(self.loss)
-        if self.compile: self.loss = torch.compile(self.loss)
-        self.net = self.loss
-        if self.where.world>1 and not self.sharded: self.net = DDP(self.loss, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
-        self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
-        self.row, self.cut, self.before = {}, False, None
-
-    def __call__(self, event:str):
-        for c in self.callbacks: getattr(c, event)(self)
+# %% ../nbs/10_training.ipynb #a157819e
+@patch
+def _begin(self:Trainer): # once the fields are there
+    self.loss = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)     # `shard` gives the loss
+    self.model, self.sharded = self.loss.model, is_sharded(self.loss)
+    if self.compile: self.loss = torch.compile(self.loss)
+    self.net = self.loss
+    if self.where.world>1 and not self.sharded: self.net = DDP(self.loss, device_ids=[self.where.device] if self.where.device.type=='cuda' else None)
+    self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
+    self.row, self.cut, self.before = {}, False, None
 
 # %% ../nbs/10_training.ipynb #4e593f77
 def per_second(n:int, seconds:float)->int: # 0 where the clock stood still or was set back
