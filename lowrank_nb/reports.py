@@ -95,7 +95,7 @@ class Report(Callback):
     def on_row(self, t:Trainer, row:dict)->None:
         if not self.writer: return
         try: self.writer.log({f"{row['kind']}/{k}": float(v) for k,v in row.items() if k!='step' and isinstance(v, (int,float))}, row['step'])
-        except OSError as e: self.writer = None; raise InputError(f'--report_to {self.to}: cannot be written ({e.strerror}); make room and go on with --continue_from latest') from None
+        except OSError as e: self.writer = None; raise InputError(f'--report_to {self.to}: cannot be written ({e.strerror}); make room: --continue_from latest goes on from the last checkpoint, where there is one') from None
 
     def close(self)->None:
         "Write what is left and let the tracker go."

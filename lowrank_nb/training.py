@@ -325,7 +325,7 @@ class Metrics(Callback):
     def room(self)->Iterator[None]:
         "Inside, a full disk is an `InputError`."
         try: yield
-        except OSError as e: raise InputError(f'{self.path}: cannot be written ({e.strerror}); make room and go on with --continue_from latest') from None
+        except OSError as e: raise InputError(f'{self.path}: cannot be written ({e.strerror}); make room: --continue_from latest goes on from the last checkpoint, where there is one') from None
 
     def known(self, row:dict, t:Trainer)->bool:
         "Whether the checkpoint knows a row; an evaluation that came after it is done again."
