@@ -24,7 +24,7 @@ def run(name, f):
     print(f"{'ok    ' if ok else 'FAILED'} {name}  ({time.time()-start:.0f} s){chr(10)+why if why else ''}", flush=True)
     return ok
 
-LONGEST = '12_compare.ipynb', 'a hub that drops, stalls, limits, fails, dies', '07_data.ipynb', '10_training.ipynb', '11_run_c4.ipynb', '05_optimizers.ipynb', '08_evaluate.ipynb', 'demo, 2 updates a run', '13_export.ipynb'
+LONGEST = '11_run_c4.ipynb', '12_compare.ipynb', 'a hub that drops, stalls, limits, fails, dies', '26_faults.ipynb', 'demo, 2 updates a run', '09b_sharding.ipynb', 'tutorial.ipynb', '10_training.ipynb', '09_checkpoints.ipynb', '05_optimizers.ipynb', '07_data.ipynb', '08_evaluate.ipynb'
 
 def run_all():
     "All checks, three at a time on two cores (each is one process of one thread, and some wait for a server), the longest first, so that they end together."
