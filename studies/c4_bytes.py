@@ -13,7 +13,7 @@ STEPS, LONG, SEEDS = 600, 3000, (0,1,2)
 CORE = 'control','dense','lowrank','loro','cola','lost'
 MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowrank','galore','apollo'
 
-# A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too, or the multiples that are named.
+# A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too, or the multiples that are named, and further ones until the best lies inside.
 rank = lambda r: f'--loro_attn_rank {r} --loro_mlp_rank {r}'
 QUESTIONS = {
     "initial scale: dense with other weights":   [('dense', f'--model_config studies/llama_9m_{s}.json', True) for s in ('init005','init01','init04')],
@@ -46,15 +46,23 @@ def tuned(m:str, rows:list[dict])->float|None: # None: not yet
     tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
     return best_rate(tried) if tried and {r['lr'] for r in tried}>={*METHODS[m][1]} and not next_rates(tried) else None
 
+def ask(m:str, extra:str, wide:bool|tuple, best:float, rows:list[dict])->list[Run]:
+    "The runs of one question: a grid around the best rate where a rate means another thing, grown like any grid, then all seeds at what is best there."
+    if not wide: return [Run(m, best, s, STEPS, extra) for s in SEEDS]
+    grid = {float(f'{best*f:g}') for f in (wide if isinstance(wide, tuple) else (.5,1,2))}
+    tried = [r for r in rows if (r['method'],r['extra'],r['seed'],r['steps'])==(m,extra,0,STEPS)]; first = [Run(m, lr, 0, STEPS, extra) for lr in sorted(grid)]
+    if not {r['lr'] for r in tried}>=grid: return first
+    return first + [Run(m, lr, 0, STEPS, extra) for lr in next_rates(tried)] + ([] if next_rates(tried) else [Run(m, best_rate(tried), s, STEPS, extra) for s in SEEDS])
+
 def after_tuning(rows:list[dict])->list[Run]:
     "What follows from the best rates that are known, in order of importance."
     best = {m: b for m in (*CORE,*MORE) if (b := tuned(m, rows))}
     seeds = [Run(m, best[m], s, STEPS) for m in CORE if m in best for s in SEEDS]
-    ask = [Run(m, best[m]*f, s, STEPS, extra) for q in QUESTIONS.values() for m,extra,wide in q if m in best for f in (wide if isinstance(wide, tuple) else (.5,1,2) if wide else (1,)) for s in (SEEDS if f==1 else SEEDS[:1])]
+    asked = [r for q in QUESTIONS.values() for m,extra,wide in q if m in best for r in ask(m, extra, wide, best[m], rows)]
     long = [Run(m, best[m], s, LONG) for s in SEEDS for m in CORE if m in best]
     passes = [Run(m, best[m], s, LONG, extra) for s in SEEDS for m,extra in PASS if m in best]
     more = [Run(m, best[m], s, STEPS) for m in MORE if m in best for s in SEEDS]
-    return seeds + long + ask + passes + more
+    return seeds + long + asked + passes + more
 
 def queue(rows:list[dict])->list[Run]:
     "All runs that are known to be wanted, given the rows that are there."
