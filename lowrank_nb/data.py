@@ -19,7 +19,6 @@ from typing import Any, Callable, Iterator
 import fsspec
 import numpy as np
 import torch
-from datasets import load_dataset_builder
 from fastcore.basics import patch
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
@@ -219,6 +218,7 @@ def docstrings(cls:TextSource,
 # %% ../nbs/07_data.ipynb #6d176cfa
 @lru_cache(None)
 def _listing(name:str, config:str)->dict: # shards by split; one answer serves both
+    from datasets import load_dataset_builder      # half a second, which runs on files need not wait
     msg = f'--c4_local False: {name} cannot be listed; pass --c4_local True with local files, or try --demo'
     builder = ask_hub(f'api/datasets/{name}', lambda: load_dataset_builder(name, config), msg)
     return {k: [str(f) for f in v] for k,v in builder.config.data_files.items()}
