@@ -1,6 +1,6 @@
 """Are a notebook's stored outputs what its cells say today? Text must be equal, a figure must still be a figure.
 
-    outputs.py --strip   remove from all notebooks what libraries say by the way, once a process and not again: stderr and progress bars"""
+    outputs.py --strip   remove from all notebooks what libraries say by the way, once a process and not again: stderr and progress bars; and join what was printed in pieces"""
 import json, math, re, sys
 from pathlib import Path
 
@@ -48,11 +48,18 @@ def difference(nb:str, cell_id:str, stored, now, exact:bool=True)->str|None: # w
         x, y = next(((x,y) for x,y in lines if x!=y), (f'{a[k].count(chr(10))} lines', f'{b[k].count(chr(10))} lines'))
         return f'{k}: stored {x[:160]!r}, now {y[:160]!r}'
 
+def joined(outputs:list)->list: # what is printed in several pieces is one
+    out = []
+    for o in outputs:
+        if out and o['output_type']=='stream' and (out[-1]['output_type'],out[-1].get('name'))==('stream',o['name']): out[-1]['text'] = [*(_join(out[-1]['text'])+_join(o['text'])).splitlines(True)]
+        else: out.append(o)
+    return out
+
 def strip(p:Path):
     nb = json.loads(p.read_text(encoding='utf-8')); code = [c for c in nb['cells'] if c['cell_type']=='code']
-    if nb['metadata'].pop('widgets', None) is None and not any(chatter(o) for c in code for o in c['outputs']): return
-    for c in code: c['outputs'] = [o for o in c['outputs'] if not chatter(o)]
-    p.write_text(json.dumps(nb, indent=1, ensure_ascii=False)+'\n', encoding='utf-8')
+    was = json.dumps(nb); nb['metadata'].pop('widgets', None)
+    for c in code: c['outputs'] = joined([o for o in c['outputs'] if not chatter(o)])
+    if json.dumps(nb)!=was: p.write_text(json.dumps(nb, indent=1, ensure_ascii=False)+'\n', encoding='utf-8')
 
 if __name__=='__main__' and '--strip' in sys.argv:
     for p in (Path(__file__).resolve().parent.parent/'nbs').glob('*.ipynb'): strip(p)

@@ -398,8 +398,8 @@ def main(argv:list[str]|None=None)->int: # exit code
         methods,grids,s = check_compare(args)
         out = Path(args.out); out.mkdir(parents=True, exist_ok=True)
         final = compare(methods, s, out/'rows.jsonl', args.steps, range(args.seeds), args.final_steps, grids, args.jobs)
+        report(out, read_rows(out/'rows.jsonl'), final)
     except (UsageError,InputError) as e: return _say(e, 0, name='lowrank_compare')
     except KeyboardInterrupt: return _say('interrupted; the same command goes on', 0, 130, name='lowrank_compare')
-    report(out, read_rows(out/'rows.jsonl'), final)
     sys.stdout.write((out/'table.md').read_text()+f'\nrows, table and figures: {out}\n')
     return 0

@@ -124,7 +124,7 @@ def embedded_texts()->dict[str,list[str]]: # 'train' and 'validation'
     from pydoc_data.topics import topics
     std, skip = Path(sysconfig.get_paths()['stdlib']), {'test','tests','site-packages','idlelib','lib2to3'}
     files = sorted(p for p in std.rglob('*.py') if not skip & set(p.relative_to(std).parts))
-    collecting = gc.isenabled(); gc.disable()                          # trees come and go by the million: else a third of the time goes into looking for cycles among them
+    collecting = gc.isenabled(); gc.disable()                          # trees come and go by the million, and looking for cycles among them only takes time
     try: docs = [*(d for p in files for d in _docstrings(p)), *topics.values()]
     finally:
         if collecting: gc.enable()
@@ -218,7 +218,7 @@ def docstrings(cls:TextSource,
 # %% ../nbs/07_data.ipynb #6d176cfa
 @lru_cache(None)
 def _listing(name:str, config:str)->dict: # shards by split; one answer serves both
-    from datasets import load_dataset_builder      # half a second, which runs on files need not wait
+    from datasets import load_dataset_builder      # runs on files do without it
     msg = f'--c4_local False: {name} cannot be listed; pass --c4_local True with local files, or try --demo'
     builder = ask_hub(f'api/datasets/{name}', lambda: load_dataset_builder(name, config), msg)
     return {k: [str(f) for f in v] for k,v in builder.config.data_files.items()}

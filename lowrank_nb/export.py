@@ -80,16 +80,18 @@ def export(
 )->PreTrainedModel:  # the plain model
     "A checkpoint of the base architecture with tokenizer and card, which loads without this package."
     ck, out = _checkpoint(Path(folder)), Path(out)
-    if out.exists(): raise InputError(f'{out}: exists; name a new folder')
+    if out.exists() or out.is_symlink(): raise InputError(f'{out}: exists; name a new folder')
     cfg = _json(ck/'config.json')
     if cfg.get('model_type')=='lowrank' and nonlinear(FactorizeConfig(**cfg['factorize'])):
         raise InputError(f"{ck}: its {cfg['factorize']['kind']} layers have a SiLU between the factors and cannot be merged; share the folder as it is, it loads with `import lowrank_nb` or trust_remote_code=True")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}-') as t:      # whole or not at all
-        plain = export_dense(ck, new := Path(t)/out.name)
-        if any(ck.glob('*token*')) or any(ck.glob('*.model')): AutoTokenizer.from_pretrained(ck).save_pretrained(new)
-        (new/'README.md').write_text(model_card(ck, plain=True, where=out.name))
-        new.rename(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}-') as t:      # whole or not at all
+            plain = export_dense(ck, new := Path(t)/out.name)
+            if any(ck.glob('*token*')) or any(ck.glob('*.model')): AutoTokenizer.from_pretrained(ck).save_pretrained(new)
+            (new/'README.md').write_text(model_card(ck, plain=True, where=out.name))
+            new.rename(out)
+    except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror or str(e).splitlines()[0]})') from None
     return plain
 
 # %% ../nbs/13_export.ipynb #a2c556ce

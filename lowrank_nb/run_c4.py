@@ -90,6 +90,7 @@ class Parser(argparse.ArgumentParser):
         "Read a command line; `given` holds the flags that it names. `UsageError` for one that is not there."
         argv = _join_negative(argv)
         args,rest = self.parse_known_args(argv)
+        if rest and not rest[0].startswith('-'): self.error(f'{rest[0]}: stands alone; a value follows its flag, and a pattern such as "c4/*.json.gz" needs quotes')
         if rest: self.unknown(rest[0].split('=')[0])
         if getattr(args, 'config', None):
             argv = [*self.from_config(args.config), *argv]     # a flag given twice has its last value
@@ -132,7 +133,7 @@ def _cola_lost_flags(p:Parser):
     g = p.add_argument_group('CoLA and LoST')
     flag = lambda n,h: g.add_argument(n, type=boolean, nargs='?', const=True, default=False, metavar='BOOL', help=h)
     flag('--cola_silu', 'a SiLU between the factors: always on in CoLA, optional in LoST')
-    flag('--cola_init', "CoLA's init of the factors, over --loro_init; CoLA itself has it too where neither flag is given")
+    flag('--cola_init', "CoLA's init of the factors, whatever --loro_init says; CoLA's default where neither flag is given")
     flag('--cola_recompute', 'CoLA: keep only the rank-sized pre-activation for the backward pass')
     g.add_argument('--cola_keep_mlp_act', type=boolean, nargs='?', const=True, default=True, metavar='BOOL', help="keep the MLP's own activation (the recipes from 350M on: False)")
     g.add_argument('--lost_sparsity', type=number, default=0.05, metavar='X', help='share of the input columns that keep a dense part, in (0, 1]')
@@ -747,7 +748,7 @@ def _say(error, rank:int, code:int=2, name:str='run_c4.py')->int:
 
 def _heavy_imports():
     "Import what a run needs, without what optional packages log while they load."
-    logging.disable(logging.WARNING); collecting = gc.isenabled(); gc.disable()      # nothing that is imported is garbage: looking for it takes a seventh of the time
+    logging.disable(logging.WARNING); collecting = gc.isenabled(); gc.disable()      # nothing that is imported is garbage: looking for it only takes time
     try:
         import transformers, lowrank_nb.data, lowrank_nb.training
         transformers.utils.logging.disable_progress_bar()
@@ -766,7 +767,8 @@ def main(argv:list[str]|None=None)->int: # exit code
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')   # the loader's workers are the parallelism
     logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stderr)
     logging.getLogger('lowrank_nb').setLevel(logging.INFO if rank==0 else logging.WARNING)
-    _heavy_imports()
+    try: _heavy_imports()
+    except KeyboardInterrupt: return _say('interrupted', rank, 130)
     from lowrank_nb.lowrank import InputError
     from lowrank_nb.sharding import leave
     from lowrank_nb.training import Stopped, setup
@@ -839,12 +841,12 @@ def cost_table(argv:list[str])->str:
 # %% ../nbs/11_run_c4.ipynb #c0ffee07
 def _tool(p:Parser, argv:list[str]|None, work, hint:str)->int: # exit code
     "Parse, import, do `work` of the arguments; a mistake is one line. `hint`: what stands behind 'interrupted'."
-    try: args = p.parse(sys.argv[1:] if argv is None else argv)
+    try:
+        args = p.parse(sys.argv[1:] if argv is None else argv); _heavy_imports()     # --help and a mistyped flag do not wait for them
+        from lowrank_nb.lowrank import InputError
+        try: work(args)
+        except InputError as e: raise UsageError(str(e)) from None
     except UsageError as e: return _say(e, 0, name=p.prog)
-    _heavy_imports()                                   # --help and a mistyped flag do not wait for them
-    from lowrank_nb.lowrank import InputError
-    try: work(args)
-    except (UsageError,InputError) as e: return _say(e, 0, name=p.prog)
     except KeyboardInterrupt: return _say(f'interrupted; {hint}', 0, 130, p.prog)
     return 0
 
@@ -921,7 +923,8 @@ def demo(args:argparse.Namespace, prog:str='run_c4.py')->int: # `prog`: what the
     if out.exists() and (not out.is_dir() or any(out.iterdir())): return _say(f'--save_dir {out}: is not empty; name a new folder', 0, name=prog)
     steps = args.num_training_steps if 'num_training_steps' in args.given else 300
     for name in DEMO:
-        code = subprocess.run(demo_command(name, out, steps)).returncode
+        try: code = subprocess.run(demo_command(name, out, steps)).returncode
+        except KeyboardInterrupt: return 130           # the run has said so
         if code: return code
     table = demo_table(out); (out/'table.md').write_text(table+'\n')
     demo_figure(out).savefig(out/'curves.png', dpi=150)
