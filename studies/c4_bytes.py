@@ -26,13 +26,13 @@ QUESTIONS = {
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
     "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
     "CoLA: its init":                            [('cola', '--cola_init False --loro_init xavier', False)],
-    "LORO: which layers":                        [('loro', f'--loro_scope {s}', False) for s in ('attn','mlp')],
+    "LoST: which layers":                        [('lost', f'--loro_scope {s}', False) for s in ('attn','mlp')],     # LoST's best rate is the dense layers' too
     "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
     "rank":                                      [(m, rank(r), True) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
 }
 
 # What a whole pass makes of an answer that was ahead after 600 updates, at the method's own best rate.
-PASS = [('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json')]
+PASS = [('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json'), ('muon', ''), ('muon_lowrank', '')]
 
 def tuning(m:str, rows:list[dict])->list[Run]:
     "The runs of a method's grid, grown while its best rate lies at the edge."
