@@ -216,7 +216,7 @@ if __name__=='__main__':
     if shared.is_dir():
         check('train cola through a loopback hub, 2 processes', hub('cola'))
         check('a hub that drops, stalls, limits, fails, dies', hub_faults)
-    results = run_all()
+    start = time.time(); results = run_all(); print(f'{len(results)} checks in {time.time()-start:.0f} s, installation not counted')
     slowest(times.name)
     for (name,_),ok in zip(checks, results):
         if not ok: print(f'failed: {name}')
