@@ -35,21 +35,15 @@ class CoLALinear(LowRankLinear):
         act:str='silu',       # silu (the paper's), gelu, relu or tanh
         init:str='cola',      # any init of `LowRankLinear`
         recompute:bool=False, # keep only x and the rank-sized pre-activation for the backward pass
-        device:torch.device|str|None=None,
-        dtype:torch.dtype|None=None,
+        device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
         self.act, self.recompute, self.act_name = activation(act), recompute, act
-
-    def second_half(self, h:Tensor)->Tensor: # (..., rank) -> (..., out)
-        return F.linear(self.act(h), self.B, self.bias)
+    def second_half(self, h:Tensor)->Tensor: return F.linear(self.act(h), self.B, self.bias) # (..., rank) -> (..., out)
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         h = F.linear(x, self.A)
         if self.recompute and torch.is_grad_enabled(): return checkpoint(self.second_half, h, use_reentrant=False, preserve_rng_state=False)
         return self.second_half(h)
-
-    def dense_weight(self)->Tensor:
-        raise InputError(f'act {self.act_name}: stands between the factors, so that the layer has no single weight; it cannot be merged. Save it as a lowrank checkpoint instead')
-
+    def dense_weight(self)->Tensor: raise InputError(f'act {self.act_name}: stands between the factors, so that the layer has no single weight; it cannot be merged. Save it as a lowrank checkpoint instead')
     def extra_repr(self)->str: return f'{super().extra_repr()}, recompute={self.recompute}'

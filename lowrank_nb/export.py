@@ -91,7 +91,9 @@ def export(
             if any(ck.glob('*token*')) or any(ck.glob('*.model')): AutoTokenizer.from_pretrained(ck).save_pretrained(new)
             (new/'README.md').write_text(model_card(ck, plain=True, where=out.name))
             new.rename(out)
-    except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror or str(e).splitlines()[0]})') from None
+    except OSError as e:
+        if e.errno is None: raise InputError(f'{ck}: cannot be read ({str(e).splitlines()[0]})') from None       # Transformers' own
+        raise InputError(f'{out}: cannot be written ({e.strerror})') from None
     return plain
 
 # %% ../nbs/13_export.ipynb #a2c556ce
