@@ -102,7 +102,7 @@ def dashes(proc:Path)->list[str]:
     bad = []
     for p in sorted(proc.glob('*.ipynb')):
         text = re.sub(r'\$\$.*?\$\$|\$[^$\n]*\$', '', plain(prose(p)), flags=re.S)
-        bad += [f'{p.name}: {m[1]} outside of code' for m in re.finditer(r'(?<![\w-])(--[a-z]\w+)', text)] + [f'{p.name}: {m[0]} is taken for a tag' for m in re.finditer(r'(?<!\\)<(?!/?(?:a|b|br|details|summary|div|span|img|sub|sup|em)\b|!--|https?:)[a-z]\w*>', text)]
+        bad += [f'{p.name}: {m[1]} outside of code' for m in re.finditer(r'(?<![\w-])(--[a-z]\w+)', text)] + [f'{p.name}: {m[0]} is taken for a tag' for m in re.finditer(r'(?<!\\)<(?!/?(?:a|b|br|code|details|summary|div|span|img|sub|sup|em)\b|!--|https?:)[a-z]\w*>', text)]
     return bad
 
 def api(proc:Path)->list[str]:
@@ -118,9 +118,29 @@ def api(proc:Path)->list[str]:
         bad += [f'{nb[1]}: {n} has no documentation on the page' for n in sorted(public-shown)]
     return bad
 
+def fences(proc:Path)->list[str]:
+    "No link stands in a block of code, which would show it as it is typed. nbdev links the package's names in the comments of a signature too: no backticks there."
+    return [f'{p.name}: a link in code: {m[0]}' for p in sorted(proc.glob('*.ipynb')) for block in re.findall(r'^```.*?^```', prose(p), flags=re.M|re.S) for m in re.finditer(r'\[`[^`]+`\]\(', block)]
+
+def stars(proc:Path)->list[str]:
+    "Documentation is shown in italics: a * in it, outside of code, would end them."
+    said = lambda p: [l for l in prose(p).splitlines() if re.fullmatch(r'\*[^*\s].*\*', l)]
+    return [f'{p.name}: a * outside of code: {l[:80]}' for p in sorted(proc.glob('*.ipynb')) for l in said(p) if '*' in re.sub(r'`[^`]*`', '', l[1:-1])]
+
+def promises(proc:Path)->list[str]:
+    "What ends with a colon is followed by something on the page: code of private names is left out of it unless its cell says `exports`."
+    bad = []
+    for p in sorted(proc.glob('*.ipynb')):
+        cs = cells(p)
+        for i,c in enumerate(cs):
+            if c['cell_type']!='markdown' or not source(c).rstrip().endswith(':'): continue
+            after = cs[i+1:next((j for j in range(i+1, len(cs)) if cs[j]['cell_type']=='markdown'), len(cs))]
+            if not any(source(o).strip() or o.get('outputs') for o in after): bad.append(f'{p.name}: nothing follows: ...{source(c).rstrip()[-60:]}')
+    return bad
+
 def check(proc:Path|None=None):
     "Raise with every line that is wrong."
-    bad = [l for f in (alt_text, quiet, sidebar, index, titles) for l in f()] + [l for f in (links, citations, dashes, api) if proc for l in f(Path(proc))]
+    bad = [l for f in (alt_text, quiet, sidebar, index, titles) for l in f()] + [l for f in (links, citations, dashes, api, fences, stars, promises) if proc for l in f(Path(proc))]
     if bad: raise AssertionError('\n'.join(['the site:', *bad]))
 
 if __name__=='__main__':

@@ -32,7 +32,7 @@ class LowRankConfig(PretrainedConfig):
 
     def __init__(self,
         base:dict|None=None,      # config of the dense model, with its `model_type`
-        factorize:dict|None=None, # fields of `FactorizeConfig`
+        factorize:dict|None=None, # fields of FactorizeConfig
         **kwargs:Any,
     ):
         self.base, self.factorize = dict(base or {}), dict(factorize or {})
@@ -225,7 +225,7 @@ def newer(folder:str|Path)->str: # empty: it can be read
 def save_checkpoint(
     save_dir:str|Path,      # the run's directory
     step:int,               # names the folder model_<step>
-    model:PreTrainedModel,  # as `wrap` returns it
+    model:PreTrainedModel,  # as wrap returns it
     tokenizer:PreTrainedTokenizerBase|None, # saved beside the model; None: not saved
     shared:dict,            # state that is the same on every process: optimizer, schedule, counts
     own:dict,               # state of this process: random generators, data position
@@ -281,7 +281,7 @@ def _instead(p:Path)->str: # what to pass in the place of a damaged checkpoint
     return f'pass the one before it: --continue_from {whole[-1]}' if whole else 'there is none before it that is whole'
 
 def load_weights(
-    model:PreTrainedModel, # as `wrap` returns it; filled in place
+    model:PreTrainedModel, # as wrap returns it; filled in place
     folder:str|Path,
 )->None:
     "Fill `model` with a checkpoint's weights, every one of them. `InputError` where names or shapes differ."

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['METHODS', 'CORE', 'add_plugin', 'Setting', 'Run', 'model_of', 'train_flops', 'data_hash', 'read_rows', 'thin',
            'one_run', 'work', 'finished', 'best_rate', 'next_rates', 'tune', 'compare', 'summarize', 'markdown',
-           'draw_curves', 'draw_rates', 'draw_costs', 'plot_parser', 'read_run', 'draw_runs', 'plot_main',
-           'compare_parser', 'check_compare', 'report', 'main']
+           'method_style', 'draw_curves', 'draw_rates', 'draw_costs', 'plot_parser', 'read_run', 'draw_runs',
+           'plot_main', 'compare_parser', 'check_compare', 'report', 'main']
 
 # %% ../nbs/12_compare.ipynb #15aa8f70
 import argparse, hashlib, json, math, os, subprocess, sys, tempfile
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .factorize import build_model, check_positive, cost_report, factorize, load_model_config, load_plugin
 from .lowrank import InputError, pick
-from .run_c4 import Parser, UsageError, _say, commit, count, factorize_config, parser, resolve_pair
+from .run_c4 import COLORS, Parser, UsageError, _say, commit, count, factorize_config, parser, resolve_pair
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +44,14 @@ METHODS = dict(     # name: flags, first grid of learning rates
     muon=('--optimizer muon', (1e-3,2e-3,4e-3,8e-3)),
     muon_lowrank=('--optimizer muon --parameterization lowrank --loro_scope all', (1e-3,2e-3,4e-3,8e-3)),
     galore=('--optimizer galore_adamw --rank 32', (2e-3,4e-3,8e-3,1.6e-2)),
-    apollo=('--optimizer apollo --rank 32', (2e-3,4e-3,8e-3,1.6e-2)))
+    apollo=('--optimizer apollo --rank 32', (2e-3,4e-3,8e-3,1.6e-2)),
+    muon_cola=('--optimizer muon --parameterization cola --loro_scope all --cola_init True', (2e-3,4e-3,8e-3,1.6e-2)),
+    muon_lost=('--optimizer muon --parameterization lost --loro_scope all --loro_init svd --lost_sparse_method svd', (2e-3,4e-3,8e-3,1.6e-2)))
 CORE = 'control','dense','lowrank','loro','cola','lost'
 
 # %% ../nbs/12_compare.ipynb #5d9b695a
 def add_plugin(
-    path:str|Path,               # a file that registers parameterizations of your own; see `load_plugin`
+    path:str|Path,               # a file that registers parameterizations of your own; see load_plugin
     rates:Sequence[float]=(1e-3,2e-3,4e-3,8e-3), # their first grid
     flags:str='',                # further flags of `run_c4`
 )->list[str]:                    # the methods' names
@@ -251,7 +253,7 @@ def summarize(
 
 # %% ../nbs/12_compare.ipynb #7ff47781
 def markdown(
-    rows:list[dict], # from `summarize`
+    rows:list[dict], # from summarize
     without:Iterable[str]=(), # headings of columns to leave out
 )->str:
     "A markdown table, best first."
@@ -263,9 +265,10 @@ def markdown(
     return '\n'.join('| '+' | '.join(c[i] for i in keep)+' |' for c in (head, ['---',*['---:']*(len(head)-1)], *body))
 
 # %% ../nbs/12_compare.ipynb #397df34b
-def _color(m:str)->dict:
+def method_style(m:str)->dict: # color and ls, for matplotlib
+    "The look of a method's lines, the same in every figure; a name of your own gets the next one."
     names = [*METHODS]; i = names.index(m) if m in names else len(names)
-    return dict(color='k', ls='--') if m=='control' else dict(color=f'C{i%10}', ls='-' if i<=10 else ':')
+    return dict(color=COLORS.get(m, f'C{i%10}'), ls='--' if m=='control' else '-' if i<=10 else ':')
 
 def draw_curves(ax:'Axes', rows:list[dict])->None:
     "Validation loss by update: the mean over seeds, and a band from the lowest to the highest."
@@ -273,21 +276,21 @@ def draw_curves(ax:'Axes', rows:list[dict])->None:
     for r in finished(rows): groups.setdefault((r['method'],r['extra'],r['lr'],r['steps']), []).append(r['eval'])
     for (m,extra,*_),curves in groups.items():
         steps = [p[0] for p in curves[0]]; at = list(zip(*[[p[1] for p in c] for c in curves]))
-        ax.plot(steps, [mean(a) for a in at], marker='o', ms=3, label=f'{m} {extra}'.strip(), **_color(m))
-        ax.fill_between(steps, [min(a) for a in at], [max(a) for a in at], color=_color(m)['color'], alpha=.15, lw=0)
+        ax.plot(steps, [mean(a) for a in at], marker='o', ms=3, label=f'{m} {extra}'.strip(), **method_style(m))
+        ax.fill_between(steps, [min(a) for a in at], [max(a) for a in at], color=method_style(m)['color'], alpha=.15, lw=0)
     ax.set(xlabel='update', ylabel='validation loss (nats per token)'); ax.legend()
 
 def draw_rates(ax:'Axes', rows:list[dict])->None:
     "Validation loss by learning rate, a line a method; the best of each is filled."
     for m in dict.fromkeys(r['method'] for r in rows):
         ps = sorted((r['lr'],r['loss']) for r in finished(rows) if r['method']==m)
-        ax.plot(*zip(*ps), marker='o', mfc='none', label=m, **_color(m)); ax.plot(*min(ps, key=lambda p: p[1]), 'o', color=_color(m)['color'])
+        ax.plot(*zip(*ps), marker='o', mfc='none', label=m, **method_style(m)); ax.plot(*min(ps, key=lambda p: p[1]), 'o', color=method_style(m)['color'])
     ax.set(xlabel='learning rate', ylabel='validation loss (nats per token)', xscale='log'); ax.legend()
 
 def draw_costs(axs:'Sequence[Axes]', table:list[dict])->None:
     "Validation loss against training FLOPs, parameters and peak memory."
     for ax,(k,label,unit) in zip(axs, (('flops','training FLOPs',1),('parameters','parameters (millions)',1e6),('peak_memory','peak memory (MiB)',2**20))):
-        for r in table: ax.errorbar(r[k]/unit, r['loss'], yerr=r['spread'], fmt='o', color=_color(r['method'])['color'], label=r['method'])
+        for r in table: ax.errorbar(r[k]/unit, r['loss'], yerr=r['spread'], fmt='o', color=method_style(r['method'])['color'], label=r['method'])
         ax.set(xlabel=label)
     axs[0].set(ylabel='validation loss (nats per token)'); axs[0].legend()
 
@@ -312,7 +315,7 @@ def read_run(run:str|Path)->tuple[list[dict],list[dict]]: # train and eval rows
 # %% ../nbs/12_compare.ipynb #861350b9
 def draw_runs(
     ax:'Axes',
-    runs:dict,          # label -> rows, from `read_run`
+    runs:dict,          # label -> rows, from read_run
     x:str='updates',    # or 'tokens'
     smooth:int=10,      # updates in the running mean
 )->None:

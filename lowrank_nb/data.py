@@ -153,8 +153,8 @@ def ask_hub(
     work:Callable,     # what to do there with the real client
     otherwise:str,     # for the message: what was asked for, and what would do instead
     seconds:float=20,  # for all of it: the client alone may try for minutes, and a name with eight addresses takes eight time-outs
-)->Any:                # what `work` returns
-    "`work()`, or `InputError` in one line if the hub refuses, fails or takes too long."
+)->Any:                # what work returns
+    "What the work returns, or `InputError` in one line if the hub refuses, fails or takes too long."
     out = []
     def both():
         try: _probe(path); out.append((work(), None))
@@ -168,7 +168,7 @@ def ask_hub(
 # %% ../nbs/07_data.ipynb #ac04bd3f
 @dataclass
 class TextSource:
-    "Shards of text. Make one with `local`, `hub` or `docstrings`."
+    "Shards of text. Make one with `TextSource.local`, `TextSource.hub` or `TextSource.docstrings`."
     files:list        # what `texts_of` reads
     split:str='train' # or 'validation'
 
@@ -418,7 +418,7 @@ class TrainStream:
         tokenizer:PreTrainedTokenizerBase,
         batch_size:int,          # rows of a batch on this process
         max_length:int=256,      # tokens of a row; the papers' length
-        packing:bool=False,      # see `rows_of`; the papers pad
+        packing:bool=False,      # see rows_of; the papers pad
         seed:int=0,              # of the order
         rank:int=0,              # this process
         world:int=1,             # of so many
@@ -456,9 +456,17 @@ def _patient(worker:int):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
 
+class _Done:
+    "The loader's event, asked and set without waiting for a lock that went with a worker."
+    def __init__(self, event): self.event, self.said = event, False
+    def is_set(self): return self.said
+    def set(self): self.said = True; t = threading.Thread(target=self.event.set, daemon=True); t.start(); t.join(1)
+
 def _ends_with_process(it):
     "`it`, whose workers will go with the process: `multiprocessing` ends them by a signal that they sit out, and waits."
-    Finalize(it, lambda workers: [w.kill() for w in workers], (getattr(it, '_workers', []),), exitpriority=10)
+    if workers := getattr(it, '_workers', []):
+        it._workers_done_event = _Done(it._workers_done_event)
+        Finalize(it, lambda: [w.kill() for w in workers], exitpriority=10)
     return it
 
 def _begun(loader):
@@ -502,7 +510,7 @@ def state_dict(self:TrainStream)->dict:
 
 @patch
 def load_state_dict(self:TrainStream,
-    d:dict,     # from `state_dict`
+    d:dict,     # from state_dict
 )->None:
     "Continue where `d` was taken. `InputError` names the first thing in which this stream differs from that one."
     for k,v in self._spec().items():
@@ -574,7 +582,7 @@ def prepare(
     max_length:int|None=None, # cut documents here: a smaller cache, for padded rows of at most this length; None: serves any
     workers:int=0,            # processes, a shard at a time each
     progress:bool=True,       # show a bar of shards on stderr
-)->TextSource:             # a `TokenSource`, defined below
+)->TextSource:             # a TokenSource, defined below
     "Tokenize each shard once, those that are not finished yet. `InputError` if `out` holds something else."
     out, plan = Path(out), _plan(source, tokenizer, max_length)
     _begin(out, plan)

@@ -93,7 +93,7 @@ class LMLoss(nn.Module):
         return nats_of_hidden(self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state, head, labels)
 
 def nats(
-    model:nn.Module, # a causal LM of Transformers, or an `LMLoss`, possibly wrapped (DDP, compiled)
+    model:nn.Module, # a causal LM of Transformers, or an LMLoss, possibly wrapped (DDP, compiled)
     batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 where nothing is to be predicted
 )->tuple[Tensor,Tensor]: # sum of nats, float32 or better and differentiable; number of predicted tokens
     "Cross-entropy of every token given those before it, summed."
@@ -104,7 +104,7 @@ def nats(
 @torch.no_grad()
 def evaluate(
     model:nn.Module,
-    batches:Iterable[dict],             # this process's share, from `eval_batches`
+    batches:Iterable[dict],             # this process's share, from eval_batches
     device:torch.device|None=None,      # None: where the model is
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte: of all processes together

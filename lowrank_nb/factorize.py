@@ -36,7 +36,7 @@ def config_names()->list[str]: # such as 'llama_60m'
 
 # %% ../nbs/04_factorize.ipynb #ca922a99
 def load_model_config(
-    name:str|Path, # a JSON file, a folder with `config.json`, or one of `config_names()`
+    name:str|Path, # a JSON file, a folder with `config.json`, or one of config_names()
 )->object:         # a Transformers config
     "The Transformers config at path `name`, or the package's own of that name. `InputError` where there is neither."
     p = Path(name)
@@ -172,7 +172,7 @@ def _shape(m)->tuple: return tuple(m.weight.shape[::-1] if is_conv1d(m) else m.w
 def plan(
     model:nn.Module,
     c:FactorizeConfig,
-    flags:dict|None=None, # names for messages, as in `check_factorize`
+    flags:dict|None=None, # names for messages, as in check_factorize
 )->list[Choice]:
     "One `Choice` for each linear layer of the blocks; `InputError` where a rank fits none of the layers it applies to."
     check_factorize(c, flags)
@@ -222,7 +222,7 @@ def make_layer(
     c:FactorizeConfig,
     grad:Tensor|None=None,  # (out, in) gradient of the loss by the dense weight, for the mask 'gradient'
 )->nn.Module:
-    "The layer that `c.kind` puts in the place of `linear`."
+    "The layer that `c.kind` puts in the place of a linear layer."
     if KINDS[c.kind]: return _make_own(linear, rank, c, grad)
     init = c.init or ('cola' if c.kind=='cola' else 'xavier')
     if c.kind=='zero':    return ZeroLinear(linear.in_features, linear.out_features)
@@ -292,7 +292,7 @@ def _as_conv1d(lin:nn.Linear)->nn.Module:
 # %% ../nbs/04_factorize.ipynb #cefcec22
 def register_kind(
     name:str,            # for `FactorizeConfig.kind` and --parameterization; not a built-in one
-    make:Callable,       # (linear, rank, config, grad) -> the `LowRankLinear` in its place; a layer on 'meta' has nothing to draw from
+    make:Callable,       # (linear, rank, config, grad) -> the LowRankLinear in its place; a layer on 'meta' has nothing to draw from
     nonlinear:bool=False,# whether something stands between the factors, so that they have no product
 )->None:
     "Make `name` a kind. `InputError` for a name that is built in; registering again replaces."
@@ -310,7 +310,7 @@ def _make_own(linear, rank, c, grad):
 PLUGINS = {} # file -> the kinds it registered
 
 def load_plugin(
-    path:str|Path,        # a Python file that calls `register_kind`; it is run, so it must be one that you trust
+    path:str|Path,        # a Python file that calls register_kind; it is run, so it must be one that you trust
     what:str='--plugin',  # for messages
 )->list[str]:             # the kinds that it registers
     "Run a plugin, once. `InputError` if it is missing, fails, or registers nothing."
@@ -423,7 +423,7 @@ def _per_part(todo:list[Choice])->str:
     return ', '.join(f'{label} {len(n(p))} at rank {n(p)[0].rank}' for p,label in (('attn','attention'),('mlp','MLP')) if n(p))
 
 def describe(
-    todo:list[Choice],    # from `plan`
+    todo:list[Choice],    # from plan
     c:FactorizeConfig,
     before:int,           # parameters of the dense model
     after:int,            # parameters now

@@ -98,7 +98,7 @@ def row_space(
 
 # %% ../nbs/01_loro.ipynb #c0508e58
 def inverses(
-    G:tuple,          # from `grams`
+    G:tuple,          # from grams
     worst:float=100., # condition (Frobenius, over rank) up to which float32 inner products are trusted
 )->tuple|None:        # (BᵀB)⁻¹, (AAᵀ)⁻¹; None where the tables are too ill-conditioned for their precision
     "The inverses of the factors' Gram matrices, if they mean something."
@@ -119,11 +119,11 @@ def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)-
 
 # %% ../nbs/01_loro.ipynb #1ab23076
 def by_sweeps(
-    G:tuple,          # from `grams`
-    Bi:Tensor, Ai:Tensor, # from `inverses`
+    G:tuple,          # from grams
+    Bi:Tensor, Ai:Tensor, # from inverses
     lr:float,
     tol:float=1e-6,   # relative, of the row space
-)->tuple|None:        # coefficients for `combine`; None where it would take too many sweeps
+)->tuple|None:        # coefficients for combine; None where it would take too many sweeps
     "The exact update by orthogonal iteration on rank x rank matrices."
     if lr==0: return None
     BB,BD,DD,AA,AD,EE = G
@@ -145,11 +145,11 @@ def _pad(X:Tensor, r:int)->Tensor: return torch.cat([X, X.new_zeros(len(X), r-X.
 
 # %% ../nbs/01_loro.ipynb #66d70db2
 def by_svd(
-    G:tuple,           # from `grams`; in float64 unless the factors are well-conditioned
+    G:tuple,           # from grams; in float64 unless the factors are well-conditioned
     lr:float,
     cutoff:float=1e-13,# eigenvalues of BᵀB and AAᵀ below this share of the largest count as zero: singular values below 3e-7
     dtype:torch.dtype=torch.float32, # of the one SVD
-)->tuple:              # coefficients for `combine`
+)->tuple:              # coefficients for combine
     "The exact update by an SVD of M in orthonormal bases, with pseudo-inverses."
     BB,BD,DD,AA,AD,EE = G; r = len(BB)
     XB,XA = (Q/s for Q,s in (_basis(BB, cutoff*BB.trace()), _basis(AA, cutoff*AA.trace())))     # U = B XB, V = Aᵀ XA

@@ -22,7 +22,7 @@ def n_columns(
     in_features:int,
     sparsity:float, # share of the columns to keep, in (0, 1]
 )->int:
-    "How many columns stay: max(1, int(sparsity * in_features)), free of float dust (0.29 of 100 are 29). `InputError` outside (0, 1]."
+    "How many columns stay: `max(1, int(sparsity * in_features))`, free of float dust (0.29 of 100 are 29). `InputError` outside (0, 1]."
     if not 0 < sparsity <= 1: raise InputError(f'sparsity {sparsity}: must lie in (0, 1]')
     return max(1, math.floor(sparsity*in_features + 1e-9))
 
@@ -139,5 +139,5 @@ def _lost_dense_weight(self)->Tensor: # (out_features, in_features)
 LoSTLinear.dense_weight = _lost_dense_weight
 
 def lost_params(in_features:int, out_features:int, rank:int, sparsity:float, bias:bool=False)->int:
-    "Parameters of a `LoSTLinear`: rank * (in+out) and out_features for every kept column."
+    "Parameters of a `LoSTLinear`: `rank * (in + out)` and `out_features` for every kept column."
     return rank*(in_features+out_features) + out_features*n_columns(in_features, sparsity) + (out_features if bias else 0)

@@ -127,7 +127,7 @@ def _from_linear(
     rank:int,
     init:str='xavier',  # any of `INITS`
     **kwargs:Any,       # further arguments of the class
-)->'LowRankLinear':     # a layer for the place of `linear`
+)->'LowRankLinear':     # a layer for the place of linear
     "A layer of the same sizes, bias, device and dtype as `linear`, its factors by `init`."
     layer = cls(**_dims_like(linear, rank), init='const_0', **kwargs)
     init_factors(layer.B, layer.A, init, linear.weight)
@@ -163,5 +163,5 @@ def lowrank_flops(in_features:int, out_features:int, rank:int)->int:
     return 2*rank*(in_features+out_features)
 
 def break_even_rank(in_features:int, out_features:int)->float:
-    "The rank from which on a low-rank layer is larger than the dense one: in * out / (in + out)."
+    "The rank from which on a low-rank layer is larger than the dense one: `in * out / (in + out)`."
     return in_features*out_features/(in_features+out_features)

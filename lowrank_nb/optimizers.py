@@ -52,7 +52,7 @@ def parts(optimizer:Optimizer)->list[Optimizer]:
     return [optimizer] if inner is None else [p for o in inner for p in parts(o)]
 
 def refresh_moments(
-    optimizer:Optimizer, # over groups of `param_groups`
+    optimizer:Optimizer, # over groups of param_groups
     which:str,           # all, lrk (factors) or reg (the others)
 )->None:
     "Reset moments and step counts of the chosen parameters, as if they had just been made. `InputError` for another word."
@@ -78,7 +78,7 @@ def _check_factors(groups:list[dict], refresh:str|None): # groups that take Riem
 class LOROAdamW(Optimizer):
     "AdamW whose factor groups (see `param_groups`) take LORO's lazy and exact steps. `InputError` for Riemannian steps on nonlinear layers."
     def __init__(self,
-        params:Iterable,               # groups from `param_groups`; plain parameters are regular ones
+        params:Iterable,               # groups from param_groups; plain parameters are regular ones
         lr:float=1e-3,                 # peak step size; LORO's recipes use 0.005 to 0.01 with scaler -1
         betas:tuple=(0.9, 0.999),
         eps:float=1e-6,                # added to sqrt(v) before bias correction
@@ -450,6 +450,6 @@ def make_optimizer(
     weight_decay:float=0.0,
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has (0.9, 0.999)
     **kwargs:Any,            # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
-)->Optimizer:             # of torch's kind; muon is two of them in one, see `Together`
+)->Optimizer:             # of torch's kind; muon is two of them in one, see Together
     "The optimizer called `name` over all trainable parameters. `InputError` for an unknown name or an absent library."
     return OPTIMIZERS[pick(name, OPTIMIZERS, '--optimizer')](model, lr=lr, weight_decay=weight_decay, beta1=beta1, **kwargs)

@@ -84,7 +84,7 @@ class Report(Callback):
         to:str,                # one of `TRACKERS`
         save_dir:str|Path,     # the run's directory
         name:str|None=None,    # of the run; None: its directory's
-        flags:dict|None=None,  # what the tracker shows of it, see `public_flags`
+        flags:dict|None=None,  # what the tracker shows of it, see public_flags
     ): self.to, self.save_dir, self.name, self.flags, self.writer = to, Path(save_dir), name or Path(save_dir).name, flags or {}, None
 
     def before_fit(self, t:Trainer)->None:

@@ -102,7 +102,7 @@ def make_schedule(
     optimizer:Optimizer,
     name:str,                # one of `SCHEDULES`
     num_training_steps:int,
-    *args:Any, **kwargs:Any,         # as in `multiplier`
+    *args:Any, **kwargs:Any,         # as in multiplier
 )->LambdaLR:
     "`multiplier` applied to every group of `optimizer`. Its state is the step alone."
     return LambdaLR(optimizer, multiplier(name, num_training_steps, *args, **kwargs))

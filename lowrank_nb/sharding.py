@@ -60,8 +60,8 @@ def no_sync(net:nn.Module)->Iterator[None]: # sharded, or DistributedDataParalle
 
 # %% ../nbs/09b_sharding.ipynb #168ecb7b
 def in_step(
-    batches:Iterable[dict], # this process's own, for `evaluate`
-    total:Callable,         # sums numbers over the processes, as `Where.sum` does
+    batches:Iterable[dict], # this process's own, for evaluate
+    total:Callable,         # sums numbers over the processes, as Where.sum does
 )->Iterable[dict]:
     "The batches, then empty ones until every process is through."
     it = iter(batches)
@@ -96,7 +96,7 @@ def leave(
 
 # %% ../nbs/09b_sharding.ipynb #d50694c1
 def gather(
-    model:nn.Module,  # as `wrap` returns it
+    model:nn.Module,  # as wrap returns it
 )->dict[str,Tensor]:  # on rank 0; empty on the others
     "The whole weights, on the CPU; those that are tied share their memory. Every process must call it."
     whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
@@ -116,7 +116,7 @@ def stored(folder:str|Path)->dict: # name -> size and properties
     return HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
 
 def load_parts(
-    model:nn.Module, # as `wrap` returns it; sharded or whole; filled in place
+    model:nn.Module, # as wrap returns it; sharded or whole; filled in place
     folder:str|Path, # a checkpoint
 )->None:
     "`load_weights` of a sharded model: no process reads more than its part. `InputError` where names or shapes differ."
@@ -141,9 +141,9 @@ def write_parts(
 # %% ../nbs/09b_sharding.ipynb #e2f235f1
 def put_together(
     optimizer:torch.optim.Optimizer,
-    state:dict,      # from `take_apart`, or a whole state_dict
-    folder:str|Path, # what `write_parts` wrote; absent where the state is whole
-)->dict:             # for `optimizer.load_state_dict`
+    state:dict,      # from take_apart, or a whole state_dict
+    folder:str|Path, # what write_parts wrote; absent where the state is whole
+)->dict:             # for optimizer.load_state_dict
     "An optimizer's state as its parameters lie now."
     ps = [p for g in optimizer.param_groups for p in g['params']]
     found = stored(folder) if Path(folder).is_dir() else {}

@@ -120,7 +120,7 @@ class Trainer:
 # %% ../nbs/10_training.ipynb #a157819e
 @patch
 def _begin(self:Trainer): # once the fields are there
-    self.loss = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)     # `shard` gives the loss
+    self.loss = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)     # shard gives the loss
     self.model, self.sharded = self.loss.model, is_sharded(self.loss)
     if self.compile: self.loss = torch.compile(self.loss)
     self.net = self.loss
@@ -418,7 +418,7 @@ def state(self:Trainer)->tuple[dict,dict]:
 def resume(
     self:Trainer,
     folder:str|Path,   # a checkpoint
-    saved:nn.Module,   # the model as it was saved, see `wrap`
+    saved:nn.Module,   # the model as it was saved, see wrap
 )->None:
     "Continue from a checkpoint."
     (load_parts if self.sharded else load_weights)(saved, folder)

@@ -11,7 +11,7 @@ OUT = 'nbs/results/c4_bytes.jsonl'
 SETTING = Setting(data='../shared/data/c4/en/c4-train.*.json.gz', val_data='../shared/data/c4/en/c4-validation.*.json.gz')
 STEPS, LONG, SEEDS = 600, 3000, (0,1,2)
 CORE = 'control','dense','lowrank','loro','cola','lost'
-MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowrank','galore','apollo'
+MORE = 'loro_plain','lowrank_refresh','lost_silu','lost_loro','muon','muon_lowrank','muon_cola','muon_lost','galore','apollo'
 
 # A question is asked of a method at its best rate; `wide` ones change what a rate means, so half and twice that rate are run too, or the multiples that are named, and further ones until the best lies inside.
 rank = lambda r: f'--loro_attn_rank {r} --loro_mlp_rank {r}'
