@@ -186,10 +186,10 @@ def finished(rows:list[dict])->list[dict]:
 def best_rate(
     rows:list[dict], # of one method and budget, any seeds
 )->float:
-    "The rate with the lowest mean validation loss over its seeds. `InputError` where none has a finite one."
+    "The rate with the lowest mean validation loss over its seeds; one at which a seed diverges is none. `InputError` where none is left."
     by = {}
-    for r in finished(rows): by.setdefault(r['lr'], []).append(r['loss'])
-    if not by: raise InputError(f"{rows[0]['method']}: no learning rate of {sorted({r['lr'] for r in rows})} gave a finite loss; the last one said: {rows[-1].get('failed')}")
+    for r in rows: by.setdefault(r['lr'], []).append(r['loss'] if finished([r]) else math.inf)
+    if min(map(mean, by.values()))==math.inf: raise InputError(f"{rows[0]['method']}: no learning rate of {sorted({r['lr'] for r in rows})} gave a finite loss; the last one said: {rows[-1].get('failed')}")
     return min(by, key=lambda lr: mean(by[lr]))
 
 def next_rates(
@@ -232,9 +232,12 @@ def compare(
     grids:dict|None=None,
     jobs:int=1,
 )->list[dict]:                  # rows of the runs at the best rates
-    "Tune on the first seed, then run every seed at the best rate."
+    "Tune on the first seed, then run every seed at the rate that leads; by their mean, where the budget is that of the tuning."
     best = tune(methods, s, path, steps, grids, jobs=jobs)
-    return work([Run(m, best[m], seed, final_steps or steps) for m in methods for seed in seeds], s, path, jobs)
+    leader = lambda m: best_rate([r for r in read_rows(path) if (r['method'],r['extra'],r['steps'])==(m,'',steps)])
+    while True:
+        rows = work([Run(m, best[m], seed, final_steps or steps) for m in methods for seed in seeds], s, path, jobs)
+        if final_steps not in (None,steps) or best==(best := {m: leader(m) for m in methods}): return rows
 
 # %% ../nbs/12_compare.ipynb #bf2b2279
 def summarize(

@@ -34,26 +34,27 @@ QUESTIONS = {
 # What a whole pass makes of an answer that was ahead after 600 updates, at the method's own best rate.
 PASS = [('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json'), ('muon', ''), ('muon_lowrank', '')]
 
+def tried(m:str, rows:list[dict], extra:str='')->list[dict]: return [r for r in rows if (r['method'],r['extra'],r['steps'])==(m,extra,STEPS)]
+
 def tuning(m:str, rows:list[dict])->list[Run]:
     "The runs of a method's grid, grown while its best rate lies at the edge."
-    tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
-    rates = {*METHODS[m][1], *(r['lr'] for r in tried)}
-    if {r['lr'] for r in tried}==rates: rates |= {*next_rates(tried)}
+    had = tried(m, rows); rates = {*METHODS[m][1], *(r['lr'] for r in had)}
+    if {r['lr'] for r in had}==rates: rates |= {*next_rates(had)}
     return [Run(m, lr, steps=STEPS) for lr in sorted(rates)]
 
 def tuned(m:str, rows:list[dict])->float|None: # None: not yet
-    "A method's best rate, once it lies inside its grid."
-    tried = [r for r in rows if r['method']==m and not r['extra'] and r['seed']==0 and r['steps']==STEPS]
-    return best_rate(tried) if tried and {r['lr'] for r in tried}>={*METHODS[m][1]} and not next_rates(tried) else None
+    "A method's best rate, once it lies inside its grid. It may change when its other seeds come in: then the next one gets its seeds too."
+    had = tried(m, rows)
+    return best_rate(had) if had and {r['lr'] for r in had}>={*METHODS[m][1]} and not next_rates(had) else None
 
 def ask(m:str, extra:str, wide:bool|tuple, best:float, rows:list[dict])->list[Run]:
     "The runs of one question: a grid around the best rate where a rate means another thing, grown like any grid, then all seeds at what is best there."
     if not wide: return [Run(m, best, s, STEPS, extra) for s in SEEDS]
     grid = {float(f'{best*f:g}') for f in (wide if isinstance(wide, tuple) else (.5,1,2))}
-    tried = [r for r in rows if (r['method'],r['extra'],r['seed'],r['steps'])==(m,extra,0,STEPS)]; first = [Run(m, lr, 0, STEPS, extra) for lr in sorted(grid)]
-    if not {r['lr'] for r in tried}>=grid: return first
-    if not finished(tried): return first + [Run(m, min(r['lr'] for r in tried)/2, 0, STEPS, extra)]       # all of them diverged
-    return first + [Run(m, lr, 0, STEPS, extra) for lr in next_rates(tried)] + ([] if next_rates(tried) else [Run(m, best_rate(tried), s, STEPS, extra) for s in SEEDS])
+    had = tried(m, rows, extra); first = [Run(m, lr, 0, STEPS, extra) for lr in sorted(grid)]
+    if not {r['lr'] for r in had}>=grid: return first
+    if not finished(had): return first + [Run(m, min(r['lr'] for r in had)/2, 0, STEPS, extra)]       # all of them diverged
+    return first + [Run(m, lr, 0, STEPS, extra) for lr in next_rates(had)] + ([] if next_rates(had) else [Run(m, best_rate(had), s, STEPS, extra) for s in SEEDS])
 
 def after_tuning(rows:list[dict])->list[Run]:
     "What follows from the best rates that are known, in order of importance."
