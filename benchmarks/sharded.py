@@ -25,9 +25,9 @@ def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]: # this 
     return [combine(*j[:4], coefs[i].unbind()) for i,j in enumerate(jobs)]
 
 def sends(jobs:list[tuple], way:str, world:int)->float: # millions of numbers, of one process, on the mean
-    "By arithmetic: results to the others; four parts to the owner and two back; six tables summed in a ring and four handed on."
+    "By arithmetic: results to the others; both factors' and both directions' parts to the owner and both factors back; six tables summed in a ring and four handed on."
     others = (world-1)/world
-    each = dict(shared=lambda m,n,r: r*(m+n)*others, gathered=lambda m,n,r: (4+2)*r*(m+n)*others/world, products=lambda m,n,r: (2*6+4)*r*r*others)
+    each = dict(shared=lambda m,n,r: r*(m+n)*others, gathered=lambda m,n,r: (2+1)*r*(m+n)*others/world, products=lambda m,n,r: (2*6+4)*r*r*others)
     return sum(each[way](len(j[0]), j[1].shape[1], j[0].shape[1]) for j in jobs)/1e6
 
 def candidates(jobs:list[tuple])->dict:

@@ -6,10 +6,10 @@
 __all__ = ['METHODS', 'CORE', 'add_plugin', 'Setting', 'Run', 'model_of', 'train_flops', 'data_hash', 'read_rows', 'thin',
            'one_run', 'work', 'finished', 'best_rate', 'next_rates', 'tune', 'compare', 'summarize', 'markdown',
            'method_style', 'draw_curves', 'draw_rates', 'draw_costs', 'plot_parser', 'read_run', 'draw_runs',
-           'plot_main', 'compare_parser', 'check_compare', 'report', 'main']
+           'plot_main', 'compare_parser', 'check_compare', 'report', 'compare_main']
 
 # %% ../nbs/12_compare.ipynb #15aa8f70
-import argparse, hashlib, json, math, os, subprocess, sys, tempfile
+import argparse, hashlib, json, math, os, re, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -387,6 +387,9 @@ def check_compare(args:argparse.Namespace)->tuple[list[str],dict|None,Setting]: 
         except InputError as e: raise InputError(str(e).replace('--train_data_path',flag).replace('--val_data_path',flag)) from None
     load_model_config(args.model_config)
     s = Setting(args.model_config, args.tokenizer, args.data, args.val_data, args.rank, args.batch_size, args.max_length, args.eval_tokens)
+    for m in methods:
+        try: model_of(Run(m, METHODS[m][1][0]).flags(s))
+        except InputError as e: raise InputError(re.sub(r'(--loro_)?(attn|mlp)_rank', '--rank', str(e))) from None
     return methods, rates and dict.fromkeys(methods, rates), s
 
 # %% ../nbs/12_compare.ipynb #24c27584
@@ -397,7 +400,7 @@ def report(out:Path, rows:list[dict], final:list[dict])->None:
     for name,n,draw in (('curves',1,lambda a: draw_curves(a[0], final)), ('rates',1,lambda a: draw_rates(a[0], [r for r in rows if r['seed']==0])), ('costs',3,lambda a: draw_costs(a, table))):
         fig = Figure(figsize=(7 if n==1 else 11,4), layout='constrained'); draw(fig.subplots(1, n, squeeze=False)[0]); fig.savefig(out/f'{name}.png', dpi=150)
 
-def main(argv:list[str]|None=None)->int: # exit code
+def compare_main(argv:list[str]|None=None)->int: # exit code
     "Run the command line."
     try:
         args = compare_parser().parse(sys.argv[1:] if argv is None else argv)

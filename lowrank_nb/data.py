@@ -487,6 +487,7 @@ def _bury(it)->bool:
 
 @patch
 def __next__(self:TrainStream)->dict[str,torch.Tensor]:
+    "The next batch, tensors of (sequences, length); a new epoch begins where the data end. `InputError` where a shard is damaged, `DataError` where a worker has died."
     if self.it is None: self.it = _begun(self.loader)
     try: b = next(self.it)
     except StopIteration: return self._next_epoch()

@@ -38,7 +38,7 @@ def config_names()->list[str]: # such as 'llama_60m'
 def load_model_config(
     name:str|Path, # a JSON file, a folder with `config.json`, or one of config_names()
 )->object:         # a Transformers config
-    "The Transformers config at path `name`, or the package's own of that name. `InputError` where there is neither."
+    "The Transformers config at path `name`, or the package's own of that name. `InputError` where there is neither, or where it is not JSON or not a config that Transformers takes."
     p = Path(name)
     if p.is_dir(): p = p/'config.json'
     if not p.is_file():
@@ -131,7 +131,7 @@ def check_factorize(
     c:FactorizeConfig,
     flags:dict|None=None, # field -> the name that messages use, such as {'gamma': '--lost_gamma'}
 )->FactorizeConfig:
-    "`c` with canonical names; `InputError` for the first value out of range."
+    "`c` itself, its names made canonical in place; `InputError` for the first unknown name or value out of range."
     f = lambda k: (flags or {}).get(k, k)
     c.kind, c.scope, c.method = pick_kind(c.kind, f('kind')), pick(c.scope, SCOPES, f('scope')), pick(c.method, MASKS, f('method'))
     for k in ('attn_rank','mlp_rank','svd_rank'): check_positive(f(k), getattr(c,k))
@@ -163,7 +163,7 @@ class Choice:
 
     @property
     def grows(self)->bool:
-        "Whether the factors hold more than the dense weight."
+        "Whether the factors hold no fewer numbers than the dense weight."
         return self.action=='replace' and self.rank*sum(self.shape) >= math.prod(self.shape)
 
 def _shape(m)->tuple: return tuple(m.weight.shape[::-1] if is_conv1d(m) else m.weight.shape) # (out,in)
@@ -174,7 +174,7 @@ def plan(
     c:FactorizeConfig,
     flags:dict|None=None, # names for messages, as in check_factorize
 )->list[Choice]:
-    "One `Choice` for each linear layer of the blocks; `InputError` where a rank fits none of the layers it applies to."
+    "One `Choice` for each linear layer of the blocks, none for a dense model; `InputError` where a rank fits none of the layers it applies to, or where the scope holds no layer."
     check_factorize(c, flags)
     if c.kind=='dense' and not c.mlp_dense: return []
     out = [_choose(n, part, _shape(model.get_submodule(n)), c) for n,part in block_linears(model).items()]
@@ -437,6 +437,6 @@ def describe(
     kept = sorted({o.name.split('.')[-1] for o in todo if o.action=='keep' and c.scope in ('all',o.part)})
     if kept: out.append(f"layers: {', '.join(kept)} stay dense, their smaller side is below the rank")
     grown = sorted({o.name.split('.')[-1] for o in todo if o.grows})
-    if grown: out.append(f"warning: {', '.join(grown)} hold more parameters than dense, r(m+n) >= mn; lower the rank")
+    if grown: out.append(f"warning: {', '.join(grown)} hold no fewer parameters than dense, r(m+n) >= mn; lower the rank")
     out.append(f'parameters: {before/1e6:.2f}M dense -> {after/1e6:.2f}M ({after/before:.0%})')
     return out

@@ -107,8 +107,8 @@ def inverses(
     return (Bi,Ai) if float(torch.maximum(G[0].norm()*Bi.norm(), G[3].norm()*Ai.norm())) <= worst*len(Bi) else None
 
 # %% ../nbs/01_loro.ipynb #e9bf18bc
-def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)->tuple[Tensor,Tensor]: # N (left) and M (right)
-    "With B T - lr dB⊥ =: Y and Aᵀ + dA⊥ᵀ F =: Q, matrices such that Y N and Q M are the balanced factors of Y (QᵀQ)⁻¹ Qᵀ."
+def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)->tuple[Tensor,Tensor]: # L and R
+    "With Y = B T - lr dB⊥ and X = Aᵀ + dA⊥ᵀ F, matrices L and R such that Y L and X R are the balanced factors of Y (XᵀX)⁻¹ Xᵀ."
     tri = torch.linalg.solve_triangular
     L = torch.linalg.cholesky(torch.addmm(G[3], F.T, HA@F))
     S = torch.addmm(lr*lr*HB, T.T, G[0]@T)
@@ -147,7 +147,7 @@ def _pad(X:Tensor, r:int)->Tensor: return torch.cat([X, X.new_zeros(len(X), r-X.
 def by_svd(
     G:tuple,           # from grams; in float64 unless the factors are well-conditioned
     lr:float,
-    cutoff:float=1e-13,# eigenvalues of BᵀB and AAᵀ below this share of the largest count as zero: singular values below 3e-7
+    cutoff:float=1e-13,# eigenvalues of BᵀB and AAᵀ below this share of their sum count as zero: singular values below 3e-7 of the factor's norm
     dtype:torch.dtype=torch.float32, # of the one SVD
 )->tuple:              # coefficients for combine
     "The exact update by an SVD of M in orthonormal bases, with pseudo-inverses."

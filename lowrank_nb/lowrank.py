@@ -159,9 +159,9 @@ def lowrank_params(in_features:int, out_features:int, rank:int, bias:bool=False)
     return rank*(in_features+out_features) + (out_features if bias else 0)
 
 def lowrank_flops(in_features:int, out_features:int, rank:int)->int:
-    "FLOPs of its forward pass per token, a multiply-add counted as two; the backward pass takes twice as many."
+    "FLOPs of a `LowRankLinear`'s forward pass per token, a multiply-add counted as two; the backward pass takes twice as many."
     return 2*rank*(in_features+out_features)
 
 def break_even_rank(in_features:int, out_features:int)->float:
-    "The rank from which on a low-rank layer is larger than the dense one: `in * out / (in + out)`."
+    "The rank at which a low-rank layer is as large as the dense one: `in * out / (in + out)`."
     return in_features*out_features/(in_features+out_features)

@@ -201,7 +201,7 @@ def local(x:Tensor)->Tensor:
 def part_shapes(
     p:DTensor,       # sharded along one dimension over a 1-D mesh
 )->list[torch.Size]: # of the part of each process
-    "How `p` is cut: as `torch.chunk` does, with empty parts at the end where there are more processes than rows."
+    "How `p` is cut: as `torch.chunk` does, with empty parts at the end where that makes fewer chunks than processes (5 rows on 4: 2, 2, 1, 0)."
     dim, world = p.placements[0].dim, p.device_mesh.size()
     cut = [c.shape for c in torch.empty(p.shape, device='meta').chunk(world, dim)]
     return cut + [torch.Size(0 if i==dim else n for i,n in enumerate(p.shape))]*(world-len(cut))
@@ -449,7 +449,7 @@ def make_optimizer(
     lr:float=1e-4,
     weight_decay:float=0.0,
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has (0.9, 0.999)
-    **kwargs:Any,            # loro_adamw: loro_type, loro_freq, lr_scaler, refresh, refresh_every; galore, apollo, fira: rank, update_proj_gap, scale, proj_type
+    **kwargs:Any,
 )->Optimizer:             # of torch's kind; muon is two of them in one, see Together
-    "The optimizer called `name` over all trainable parameters. `InputError` for an unknown name or an absent library."
+    "The optimizer called `name` over all trainable parameters. `kwargs`: loro_adamw takes loro_type, loro_freq, lr_scaler, refresh and refresh_every; galore_adamw, apollo and fira take rank, update_proj_gap, scale and proj_type. `InputError` for an unknown name or an absent library."
     return OPTIMIZERS[pick(name, OPTIMIZERS, '--optimizer')](model, lr=lr, weight_decay=weight_decay, beta1=beta1, **kwargs)
