@@ -25,6 +25,7 @@ QUESTIONS = {
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
     "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
+    "factors' init, its scale or its directions": [('lowrank', '--loro_init auto', False), ('loro', '--loro_init svd', False), ('cola', '--cola_init False --loro_init svd', False), ('muon_lowrank', '--loro_init svd', False)],
     "CoLA: its init":                            [('cola', '--cola_init False --loro_init xavier', False)],
     "LoST: which layers":                        [('lost', f'--loro_scope {s}', False) for s in ('attn','mlp')],     # LoST's best rate is the dense layers' too
     "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
@@ -32,7 +33,7 @@ QUESTIONS = {
 }
 
 # What a whole pass makes of an answer that was ahead after 600 updates, at the method's own best rate.
-PASS = [('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json'), ('muon', ''), ('muon_lowrank', '')]
+PASS = [('lowrank', '--loro_init svd'), ('loro', '--loro_freq 1'), ('dense', '--model_config studies/llama_9m_init04.json'), ('muon', ''), ('muon_lowrank', '')]
 
 def tried(m:str, rows:list[dict], extra:str='')->list[dict]: return [r for r in rows if (r['method'],r['extra'],r['steps'])==(m,extra,STEPS)]
 
