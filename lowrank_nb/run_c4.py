@@ -965,8 +965,8 @@ def demo_figure(out:Path, names:Iterable[str]|None=None, smooth:int=10)->'Figure
     for n in names or DEMO:
         rows, evals = read_metrics(out/n), read_metrics(out/n, 'eval')
         loss = [r['loss'] for r in rows]; k = min(smooth, len(loss))
-        ax.plot([r['step'] for r in rows][k-1:], [sum(loss[j-k+1:j+1])/k for j in range(k-1,len(loss))], color=COLORS[n], lw=1, alpha=.5)
-        ax.plot([r['step'] for r in evals], [r['loss'] for r in evals], color=COLORS[n], marker='o', ms=4, ls='--' if n=='control' else '-', label=n)
+        line, = ax.plot([r['step'] for r in rows][k-1:], [sum(loss[j-k+1:j+1])/k for j in range(k-1,len(loss))], color=COLORS.get(n), lw=1, alpha=.5)
+        ax.plot([r['step'] for r in evals], [r['loss'] for r in evals], color=line.get_color(), marker='o', ms=4, ls='--' if n=='control' else '-', label=n)
     ax.set(xlabel='update', ylabel='nats per token (line: training, dots: validation)', title='LLaMA, 1M parameters at dense, bytes as tokens'); ax.legend()
     return fig
 

@@ -24,9 +24,8 @@ QUESTIONS = {
     "LORO: the learning-rate scaler":            [('loro', '--loro_lr_scaler 1.0', (.125,.25,.5,1,2))],
     "LoST: gamma":                               [('lost', f'--lost_gamma {g}', False) for g in (.25,.75,1.)],
     "LoST: sparsity":                            [('lost', f'--lost_sparsity {s}', False) for s in (.01,.2)],
-    "factors' init":                             [(m, f'--loro_init {i}', False) for m in ('lowrank','lost') for i in ('xavier','cola','svd') if (m,i)!=('lost','svd') and (m,i)!=('lowrank','xavier')],
-    "factors' init, its scale or its directions": [('lowrank', '--loro_init auto', False), ('loro', '--loro_init svd', False), ('cola', '--cola_init False --loro_init svd', False), ('muon_lowrank', '--loro_init svd', False)],
-    "CoLA: its init":                            [('cola', '--cola_init False --loro_init xavier', False)],
+    "factors' init":                             [(m, f'--loro_init {i}', False) for m,inits in dict(lowrank=('auto','cola','svd'), loro=('svd',), lost=('xavier','cola'), muon_lowrank=('svd',)).items() for i in inits],
+    "CoLA: its init":                            [('cola', f'--cola_init False --loro_init {i}', False) for i in ('xavier','svd')],
     "LoST: which layers":                        [('lost', f'--loro_scope {s}', False) for s in ('attn','mlp')],     # LoST's best rate is the dense layers' too
     "CoLA: the MLP's own activation":            [('cola', '--cola_keep_mlp_act False', False)],
     "rank":                                      [(m, rank(r), True) for m in ('lowrank','loro','cola','lost') for r in (8,16,64)],
@@ -54,7 +53,7 @@ def ask(m:str, extra:str, wide:bool|tuple, best:float, rows:list[dict])->list[Ru
     grid = {float(f'{best*f:g}') for f in (wide if isinstance(wide, tuple) else (.5,1,2))}
     had = tried(m, rows, extra); first = [Run(m, lr, 0, STEPS, extra) for lr in sorted(grid)]
     if not {r['lr'] for r in had}>=grid: return first
-    if not finished(had): return first + [Run(m, min(r['lr'] for r in had)/2, 0, STEPS, extra)]       # all of them diverged
+    if {r['lr'] for r in had} <= {r['lr'] for r in had if not finished([r])}: return first + [Run(m, min(r['lr'] for r in had)/2, 0, STEPS, extra)]       # all of them diverge, with some seed
     return first + [Run(m, lr, 0, STEPS, extra) for lr in next_rates(had)] + ([] if next_rates(had) else [Run(m, best_rate(had), s, STEPS, extra) for s in SEEDS])
 
 def after_tuning(rows:list[dict])->list[Run]:
