@@ -107,8 +107,8 @@ def inverses(
     return (Bi,Ai) if float(torch.maximum(G[0].norm()*Bi.norm(), G[3].norm()*Ai.norm())) <= worst*len(Bi) else None
 
 # %% ../nbs/01_loro.ipynb #e9bf18bc
-def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)->tuple[Tensor,Tensor]: # L and R
-    "With Y = B T - lr dB⊥ and X = Aᵀ + dA⊥ᵀ F, matrices L and R such that Y L and X R are the balanced factors of Y (XᵀX)⁻¹ Xᵀ."
+def _balanced_rows(G:tuple, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float)->tuple[Tensor,Tensor]: # N and K
+    "With Y = B T - lr dB⊥ and X = Aᵀ + dA⊥ᵀ F, matrices N and K such that Y N and X K are the balanced factors of Y (XᵀX)⁻¹ Xᵀ."
     tri = torch.linalg.solve_triangular
     L = torch.linalg.cholesky(torch.addmm(G[3], F.T, HA@F))
     S = torch.addmm(lr*lr*HB, T.T, G[0]@T)
