@@ -1,0 +1,2 @@
+"""Shim until 23_bf16 lands."""
+from .optimizers import StochasticBF16, stochastic_round
