@@ -17,9 +17,9 @@ from statistics import mean, median, stdev
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .config import FlagParser, flag, run_command
 from .core import InputError, check_positive, pick
 from .files import markdown_table, read_jsonl, read_metrics
+from .flags import FlagParser, flag, run_command
 
 # %% ../nbs/54_plots.ipynb #611f388a
 def finished(
