@@ -143,8 +143,8 @@ def measure(method:str, setting:Setting)->dict:
     flags = Run(method, RATES[method], steps=STEPS).flags(setting)
     with tempfile.TemporaryDirectory() as d:
         trainer = build(check(parse_flags(flags)), Process(), Path(d))
-        spectra = Spectra(linears_of(trainer.model))
-        trainer.callbacks = sorted([*trainer.callbacks, spectra], key=lambda c: c.order)
+        recorder = Spectra(linears_of(trainer.model))
+        trainer.callbacks = sorted([*trainer.callbacks, recorder], key=lambda c: c.order)
         start = time.perf_counter()
         trainer.fit()
         seconds = time.perf_counter() - start
@@ -153,8 +153,8 @@ def measure(method:str, setting:Setting)->dict:
         command=" ".join(["run_c4.py", *flags]), commit=git_commit(),
         device=str(trainer.process.device), threads=torch.get_num_threads(),
         tokens=trainer.tokens_seen, seconds=round(seconds, 1), loss=round(loss, 4),
-        ranks=spectra.ranks, spectra=spectra.values,
-        imbalance={k: v for k,v in spectra.balance.items() if v})
+        ranks=recorder.ranks, spectra=recorder.values,
+        imbalance={k: v for k,v in recorder.balance.items() if v})
 
 def linears_of(model:nn.Module)->list[str]:
     "Name the linear layers of the blocks, dense or factorized."
