@@ -1,22 +1,26 @@
-"""LORO, CoLA and LoST: language models that are low-rank from the first step of their pre-training."""
+"""LORO, CoLA and LoST: language models that are low-rank from the first step of pre-training.
+
+`import lowrank_nb` registers the checkpoints of this package with Transformers."""
 __version__ = "0.0.1"
 
-import importlib.util, sys
+from .checkpoints import LowRankConfig, LowRankForCausalLM, wrap
+from .cola import CoLALinear
+from .core import InputError
+from .costs import cost_report
+from .data import TextSource, TrainStream, eval_batches, eval_rows, load_tokenizer
+from .evaluate import evaluate
+from .export import export, import_published
+from .factorize import FactorizeConfig, factorize, merge, register_kind
+from .lost import LoSTLinear
+from .lowrank import LowRankLinear
+from .models import build_model, load_model_config
+from .optimizers import LOROAdamW, make_optimizer, param_groups, refresh_moments
+from .schedules import make_schedule
 
-class _AfterTransformers:
-    "Makes Transformers' Auto classes know our checkpoints right after `transformers` is imported; `import lowrank_nb` itself then costs nothing."
-    def find_spec(self, name, path=None, target=None):
-        "For `transformers`, once: its own spec, with our registration added to what its import executes; None for all else."
-        if name != 'transformers': return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None: return None
-        execute = spec.loader.exec_module
-        def execute_and_register(module):
-            execute(module)
-            from . import checkpoints
-        spec.loader.exec_module = execute_and_register
-        return spec
-
-if 'transformers' in sys.modules: from . import checkpoints
-else: sys.meta_path.insert(0, _AfterTransformers())
+__all__ = [
+    "CoLALinear", "FactorizeConfig", "InputError", "LOROAdamW", "LoSTLinear", "LowRankConfig",
+    "LowRankForCausalLM", "LowRankLinear", "TextSource", "TrainStream", "build_model",
+    "cost_report", "eval_batches", "eval_rows", "evaluate", "export", "factorize",
+    "import_published", "load_model_config", "load_tokenizer", "make_optimizer", "make_schedule",
+    "merge", "param_groups", "refresh_moments", "register_kind", "wrap",
+]
