@@ -154,7 +154,8 @@ def _help(f:Field)->str:
     words = f.metadata["choices"]
     text = f.metadata["help"] + (f": {', '.join(map(str, words))}" if words else "")
     notes = [f.metadata["unit"]]
-    if f.default not in (None, False, MISSING): notes.append(f"default: {f.default}")
+    hidden = any(f.default is value for value in (None, False, MISSING))
+    if not hidden: notes.append(f"default: {f.default}")
     notes = "; ".join(note for note in notes if note)
     return (text + (f" ({notes})" if notes else "")).replace("%", "%%")
 
