@@ -28,7 +28,7 @@ from .lowrank import LowRankLinear, parse_init
 from .models import build_model, load_model_config
 
 # %% ../nbs/11_factorize.ipynb #1124693f
-_all_ = ["build_model", "load_model_config"]
+_all_ = [build_model, load_model_config]
 
 # %% ../nbs/11_factorize.ipynb #64066817
 SCOPES = "all", "attn", "mlp"
