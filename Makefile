@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MIN    := .venv-min
 
-.PHONY: help env demo test slow docs-check bench min nbs clean
+.PHONY: help env demo test style slow docs-check bench min nbs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
@@ -24,11 +24,14 @@ demo: $(STAMP) ## compare the methods on a corpus that Python carries, about 4 m
 test: $(STAMP) ## everything that CI runs
 	$(BIN)/python .ci/check.py
 
+style: $(STAMP) ## ruff: lines, statements, unused names
+	$(BIN)/ruff check .
+
 slow: $(STAMP) ## the notebooks' long cells too
 	$(BIN)/nbdev_test --flags slow --n_workers 1 --timing
 
-docs-check: $(STAMP) ## run every notebook and compare its outputs with the stored ones
-	$(BIN)/python .ci/docs_check.py
+docs-check: $(STAMP) ## run every notebook and compare its outputs with the stored ones, numbers too
+	@for n in nbs/*.ipynb nbs/tests/*.ipynb; do echo $$n; $(BIN)/python .ci/notebook.py $$n --exact || exit 1; done
 
 $(MIN)/.installed: setup.py settings.ini constraints-min.txt
 	$(PYTHON) -m venv $(MIN)
@@ -44,8 +47,9 @@ bench: $(STAMP) ## the CPU benchmarks, one after the other (on a quiet machine; 
 	$(BIN)/python benchmarks/step.py --threads 1 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
 
 nbs: $(STAMP) ## execute the notebooks in place, in order, and clean them
-	cd nbs && for n in *.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 --log-level=WARN $$n || exit 1; done
-	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+	@for n in nbs/*.ipynb nbs/tests/*.ipynb; do echo $$n; $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.timeout=1800 --log-level=WARN $$n || exit 1; done
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python .ci/outputs.py --strip
 
 clean: ## remove what the targets made
 	rm -rf _docs _proc build dist *.egg-info $(VENV) $(MIN)

@@ -1,65 +1,91 @@
-"""Are a notebook's stored outputs what its cells say today? Text must be equal, a figure must still be a figure.
+"""Compare what a notebook's cells say today with the outputs it stores.
 
-    outputs.py --strip   remove from all notebooks what libraries say by the way, once a process and not again: stderr and progress bars; and join what was printed in pieces"""
-import json, math, re, sys
+    outputs.py --strip   remove stderr and progress bars from all notebooks, join printed pieces"""
+import json
+import re
+import sys
 from pathlib import Path
 
-# Cells whose numbers depend on the machine, by notebook and id: their text must agree, their numbers to one part in a thousand.
-NUMBERS_VARY = {}
-# Cells whose text does, with the reason. They only have to give the same kinds of output.
-TEXT_VARIES = {('12_compare.ipynb','beb1c9c0'): 'speed and memory of a run'}
+from common import notebooks
 
-_number = re.compile(r'[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
+# Cells whose text depends on the machine: they only have to give the same kinds of output.
+TEXT_VARIES = {}  # (notebook, cell id): reason
 
-def _join(x): return ''.join(x) if isinstance(x, (list,tuple)) or type(x).__name__=='L' else x
+NUMBER = re.compile(r'[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 
-def chatter(o)->bool: return o.get('name')=='stderr' or 'application/vnd.jupyter.widget-view+json' in o.get('data', {})
+def joined(x)->str:
+    "Return text that may be stored as a list of lines."
+    return x if isinstance(x, str) else ''.join(x)
 
-def shown(outputs)->dict: # kind -> text; a figure's pixels are left out
-    "What a reader sees of a cell's outputs: what it prints, then each object by its plainest text."
-    res = {}
-    for o in outputs:
-        if chatter(o): continue
-        if o['output_type']=='stream': k, v = o['name'], _join(o['text'])
-        elif o['output_type']=='error': k, v = 'error', o['ename']
-        else:
-            d = dict(o['data']); k = next(m for m in ('image/png','text/markdown','text/plain',*d) if m in d)
-            v = '' if k=='image/png' else _join(d[k])+'\n'
-        res[k] = res.get(k, '') + v
-        if k=='image/png': res['figures'] = res.get('figures', 0)+1
-    return res
+def is_chatter(output:dict)->bool:
+    "Whether an output is a library's aside (stderr) or a progress bar."
+    bar = 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
+    return bar or output.get('name')=='stderr'
 
-def close(a:str, b:str, rel:float=1e-3)->bool:
-    "Equal but for numbers, and those agree to `rel`."
-    value = lambda s: float(s.replace(',', ''))
-    return _number.sub('#', a)==_number.sub('#', b) and all(math.isclose(value(x), value(y), rel_tol=rel) for x,y in zip(_number.findall(a), _number.findall(b)))
+def plainest(output:dict)->tuple[str,str]:
+    "Return the kind of an output and its text; a figure has no text."
+    if output['output_type']=='stream': return output['name'], joined(output['text'])
+    if output['output_type']=='error': return 'error', output['ename']
+    data = dict(output['data'])
+    kind = next(m for m in ('image/png', 'text/markdown', 'text/plain', *data) if m in data)
+    return kind, '' if kind=='image/png' else joined(data[kind])+'\n'
 
-def _masked(s:str)->str: return re.sub(r'[-# ]+', ' ', _number.sub('#', s))    # the widths of a table follow its numbers
+def shown(outputs:list)->dict:
+    "Return what a reader sees of a cell: kind -> text, and the number of figures."
+    seen = {}
+    for output in outputs:
+        if is_chatter(output): continue
+        kind, text = plainest(output)
+        seen[kind] = seen.get(kind, '') + text
+        if kind=='image/png': seen['figures'] = seen.get('figures', 0) + 1
+    return seen
 
-def difference(nb:str, cell_id:str, stored, now, exact:bool=True)->str|None: # what differs, in one line
-    "Compare a cell's stored outputs with those of today; not `exact`: another processor may round otherwise, so that a number is a number."
+def masked(text:str)->str:
+    "Return text with `#` for every number; the width of a table follows its numbers."
+    return re.sub(r'[-# ]+', ' ', NUMBER.sub('#', text))
+
+def first_difference(a:str, b:str)->str:
+    "Describe the first line in which two texts differ."
+    for x,y in zip(a.splitlines()+[''], b.splitlines()+['']):
+        if x!=y: return f'stored {x[:160]!r}, now {y[:160]!r}'
+    return f'stored {a.count(chr(10))} lines, now {b.count(chr(10))}'
+
+def difference(notebook:str, cell_id:str, stored:list, now:list, exact:bool)->str|None:
+    """Describe how a cell's outputs differ from the stored ones; None if they agree.
+    Unless `exact`, a number is any number: another processor may round differently."""
     a, b = shown(stored), shown(now)
-    if a.keys()!=b.keys(): return f"stored {', '.join(a) or 'nothing'}, now {', '.join(b) or 'nothing'}"
-    if (nb,cell_id) in TEXT_VARIES: return None
-    for k in a:
-        if a[k]==b[k] or isinstance(a[k], str) and ((nb,cell_id) in NUMBERS_VARY and close(a[k], b[k]) or not exact and _masked(a[k])==_masked(b[k])): continue
-        if k=='figures': return f'stored {a[k]} figures, now {b[k]}'
-        lines = [*zip(a[k].splitlines()+[''], b[k].splitlines()+[''])]
-        x, y = next(((x,y) for x,y in lines if x!=y), (f'{a[k].count(chr(10))} lines', f'{b[k].count(chr(10))} lines'))
-        return f'{k}: stored {x[:160]!r}, now {y[:160]!r}'
+    kinds = [', '.join(x) or 'nothing' for x in (a, b)]
+    if a.keys()!=b.keys(): return f'stored {kinds[0]}, now {kinds[1]}'
+    if (notebook, cell_id) in TEXT_VARIES: return None
+    for kind in a:
+        if a[kind]==b[kind]: continue
+        if kind=='figures': return f'stored {a[kind]} figures, now {b[kind]}'
+        if exact or masked(a[kind])!=masked(b[kind]):
+            return f'{kind}: {first_difference(a[kind], b[kind])}'
+    return None
 
-def joined(outputs:list)->list: # what is printed in several pieces is one
-    out = []
-    for o in outputs:
-        if out and o['output_type']=='stream' and (out[-1]['output_type'],out[-1].get('name'))==('stream',o['name']): out[-1]['text'] = [*(_join(out[-1]['text'])+_join(o['text'])).splitlines(True)]
-        else: out.append(o)
-    return out
+def without_chatter(outputs:list)->list:
+    "Drop chatter and join what was printed in several pieces."
+    kept = []
+    for output in outputs:
+        if is_chatter(output): continue
+        last = kept[-1] if kept else {}
+        stream = output['output_type']=='stream' and output['name']
+        if stream and stream==last.get('name'):
+            last['text'] = (joined(last['text']) + joined(output['text'])).splitlines(True)
+        else: kept.append(output)
+    return kept
 
-def strip(p:Path):
-    nb = json.loads(p.read_text(encoding='utf-8')); code = [c for c in nb['cells'] if c['cell_type']=='code']
-    was = json.dumps(nb); nb['metadata'].pop('widgets', None)
-    for c in code: c['outputs'] = joined([o for o in c['outputs'] if not chatter(o)])
-    if json.dumps(nb)!=was: p.write_text(json.dumps(nb, indent=1, ensure_ascii=False)+'\n', encoding='utf-8')
+def strip(path:Path)->None:
+    "Rewrite a notebook without chatter, if it has any."
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    before = json.dumps(notebook)
+    notebook['metadata'].pop('widgets', None)
+    for cell in notebook['cells']:
+        if cell['cell_type']=='code': cell['outputs'] = without_chatter(cell['outputs'])
+    if json.dumps(notebook)==before: return
+    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    path.write_text(text+'\n', encoding='utf-8')
 
 if __name__=='__main__' and '--strip' in sys.argv:
-    for p in (Path(__file__).resolve().parent.parent/'nbs').glob('*.ipynb'): strip(p)
+    for path in notebooks(): strip(path)

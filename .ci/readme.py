@@ -1,26 +1,49 @@
-"""README.md from nbs/index.ipynb, for GitHub: `python .ci/readme.py` writes it, `--check` compares. (Quarto makes the site's page from the same notebook.)"""
-import base64, json, re, sys
-from pathlib import Path
+"""Make README.md from nbs/index.ipynb, for GitHub.
 
-root = Path(__file__).resolve().parent.parent
+    readme.py           write README.md and the figure that it shows
+    readme.py --check   compare them"""
+import base64
+import json
+import re
+import sys
 
-def markdown(s:str)->str: return re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', s)
+from common import ROOT
 
-def readme()->tuple[str,bytes|None]: # the text, and the figure it shows
-    "Markdown cells, code that is shown, and what code displays: text, and the figure with its alt text; links lead into nbs/."
-    out, figure = [], None
-    for c in json.loads((root/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']:
-        src = ''.join(c['source'])
-        if c['cell_type']=='markdown': out.append(markdown(src))
-        elif '#| hide' not in src:
-            if '#| echo: false' not in src: out.append(f'```python\n{src}\n```')
-            for d in (o.get('data', {}) for o in c['outputs']):
-                if 'text/markdown' in d: out.append(markdown(''.join(d['text/markdown'])))
-                if 'image/png' in d: figure = base64.b64decode(d['image/png']); out.append('![{}](nbs/images/learning.png)'.format(re.search('fig-alt: "(.*)"', src)[1]))
-    return '\n\n'.join(out)+'\n', figure
+def linked(text:str)->str:
+    "Point links between notebooks into `nbs/`."
+    return re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', text)
 
-if __name__=='__main__':
-    text, figure = readme(); md, png = root/'README.md', root/'nbs'/'images'/'learning.png'
-    if '--check' in sys.argv:
-        if md.read_text(encoding='utf-8')!=text or png.read_bytes()!=figure: sys.exit('README.md differs from nbs/index.ipynb; run python .ci/readme.py')
-    else: md.write_text(text, encoding='utf-8'); png.parent.mkdir(exist_ok=True); png.write_bytes(figure)
+def displayed(cell:dict)->tuple[list[str],bytes|None]:
+    "Return what a code cell displays: Markdown and the figure with its alt text."
+    parts, figure = [], None
+    for data in (output.get('data', {}) for output in cell['outputs']):
+        if 'text/markdown' in data: parts.append(linked(''.join(data['text/markdown'])))
+        if 'image/png' in data:
+            figure = base64.b64decode(data['image/png'])
+            alt = re.search('fig-alt: "(.*)"', ''.join(cell['source']))[1]
+            parts.append(f'![{alt}](nbs/images/learning.png)')
+    return parts, figure
+
+def readme()->tuple[str,bytes|None]:
+    "Return the text of README.md and the bytes of its figure."
+    parts, figure = [], None
+    for cell in json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type']=='markdown': parts.append(linked(source))
+        elif '#| hide' not in source:
+            if '#| echo: false' not in source: parts.append(f'```python\n{source}\n```')
+            shown, drawn = displayed(cell)
+            parts += shown
+            figure = drawn or figure
+    return '\n\n'.join(parts)+'\n', figure
+
+def main():
+    text, figure = readme()
+    file, picture = ROOT/'README.md', ROOT/'nbs'/'images'/'learning.png'
+    if '--check' not in sys.argv:
+        file.write_text(text, encoding='utf-8')
+        if figure: picture.write_bytes(figure)
+    elif file.read_text(encoding='utf-8')!=text or figure and picture.read_bytes()!=figure:
+        sys.exit('README.md differs from nbs/index.ipynb; run python .ci/readme.py')
+
+if __name__=='__main__': main()
