@@ -85,8 +85,7 @@ def init_factors(
     b, a = torch.empty_like(B, dtype=dtype), torch.empty_like(A, dtype=dtype)
     if kind=='svd': b, a = _balanced_svd(weight.to(dtype), B.shape[1])
     elif kind=='const':
-        b.fill_(number)
-        a.fill_(number)
+        for X in (b, a): X.fill_(number)
     else: _draw(b, a, kind, _stds(kind, number, (*B.shape, A.shape[1]), weight))
     A.copy_(a)
     B.copy_(b)
