@@ -43,7 +43,7 @@ def memory(
     held = dict(weights=size*total["weight_bytes"], gradients=size*total["grad_bytes"],
                 optimizer=moments)
     if sharded: held = {label: n/world for label,n in held.items()}
-    elif world>1: held["gradients in transfer"] = held["gradients"] # buckets of DDP
+    elif world>1: held["gradients in transit"] = held["gradients"] # buckets of DDP
     if size<1: held["float32 copies in a step"] = 2*total["grad_bytes"]
     return held | dict(activations=activations), state
 
@@ -65,6 +65,7 @@ def _hollow_files(saved:PreTrainedModel, weights:dict, tokenizer, state:dict)->d
                                  finish=write_card)
         return {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
+# %% ../nbs/47_forecast.ipynb #df72faec
 def checkpoint_bytes(
     saved:PreTrainedModel, # from wrap, on 'meta'
     tokenizer:PreTrainedTokenizerBase|None,
@@ -95,8 +96,8 @@ def disk_lines(
     if needed>kept*each: line += f", {format_bytes(needed)} while one is written"
     line += f"; {format_bytes(free)} are free"
     if needed<free: return [line]
-    return [line, f"warning: checkpoints need {format_bytes(needed)}, {format_bytes(free)} are free; "
-                  "pass --keep_last 2, a larger --save_every, or another --save_dir"]
+    return [line, f"warning: checkpoints need {format_bytes(needed)}, {format_bytes(free)} are "
+                  "free; pass --keep_last 2, a larger --save_every, or another --save_dir"]
 
 def _free_bytes(folder:Path)->int:
     while not folder.exists(): folder = folder.parent

@@ -79,7 +79,8 @@ def resume(
     trainer.optimizer.load_state_dict(shared["optimizer"])
     trainer.scheduler.load_state_dict(shared["scheduler"])
     for name in ("step", "tokens_seen", "evaluated"): setattr(trainer, name, shared[name])
-    for name in ("skipped", "in_a_row"): setattr(trainer, name, shared.get(name, 0)) # not in format 0
+    trainer.skipped = shared.get("skipped", 0) # format 0 has neither
+    trainer.in_a_row = shared.get("in_a_row", 0)
     trainer.stream.load_state_dict(own["stream"])
     set_rng_state(own["rng"])
 

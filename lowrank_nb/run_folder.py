@@ -64,6 +64,7 @@ def make_run_folder(
     if error: raise InputError(error)
     return folder, lock, made
 
+# %% ../nbs/43_run_folder.ipynb #0e5bc449
 def _make_and_lock(folder:Path, new:bool)->tuple[Path,IO|None,list[Path]]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -74,7 +75,6 @@ def _make_and_lock(folder:Path, new:bool)->tuple[Path,IO|None,list[Path]]:
                          "expected another folder") from None
     return folder, lock, [folder, *missing[1:]] if missing or new else []
 
-# %% ../nbs/43_run_folder.ipynb #0e5bc449
 def _make(folder:Path, new:bool)->Path:
     if not new:
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,17 +216,15 @@ def save_checkpoint(
     write_part:Callable|None=None, # folder -> None; writes more files on every process
     finish:Callable|None=None,     # folder -> None; writes the last files on rank 0
 )->Path:
-    """Write `model_<step>/` whole or not at all. Every process must call it.
-    Raises `SaveError` if the disk is full."""
+    "Write `model_<step>/` whole or not at all. Every process must call it. May raise `SaveError`."
     process, final = process or Process(), Path(save_dir)/f"model_{step}"
     new = final.with_name(final.name+".tmp")
     if process.rank==0: _write_shared(new, model, tokenizer, shared, weights)
     process.barrier()
     _write_own(new, process.rank, own, write_part)
     process.barrier()
-    if process.rank==0:
-        _publish(new, final, finish)
-        clean_up(save_dir, keep_last, step)
+    if process.rank==0: _publish(new, final, finish)
+    if process.rank==0: clean_up(save_dir, keep_last, step)
     process.barrier()
     return final
 
@@ -245,6 +243,7 @@ def _write_own(new:Path, rank:int, own:dict, write_part:Callable|None)->None:
         torch.save(own, new/"training"/f"rank_{rank}.pt")
         if write_part: write_part(new)
 
+# %% ../nbs/43_run_folder.ipynb #8fe6bea3
 def _publish(new:Path, final:Path, finish:Callable|None)->None:
     with _removing_on_error(new):
         _write_format(new)

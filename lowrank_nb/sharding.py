@@ -157,6 +157,7 @@ def merge_optimizer_state(
         merged[int(i)][kind] = tensor
     return dict(state, state=merged)
 
+# %% ../nbs/44_sharding.ipynb #f5bccdae
 def _empty_parts(params:list[Tensor], folder:str|Path)->dict[str,Tensor]:
     tensors = {}
     if not Path(folder).is_dir(): return tensors
