@@ -17,7 +17,8 @@ from common import finish, flag_parser, median, ratio_row, row
 from exact import jobs_of
 from lowrank_nb.exact_steps import (assign_jobs, exact_updates_shared, exact_updates_sharded,
                                     job_cost)
-from lowrank_nb.loro_fast import by_sweeps, combine, fast_exact_update, inner_products, inverses
+from lowrank_nb.loro_fast import (
+    InnerProducts, coefs_by_sweeps, combine, fast_exact_update, gram_inverses, inner_products)
 from lowrank_nb.process import leave_process_group
 
 MODELS = (('llama_60m', 128), ('llama_130m', 256), ('llama_350m', 256))
@@ -27,7 +28,7 @@ def reduced_tables(jobs:list[tuple], ranks:list[int])->list[tuple]:
     flat = torch.cat([x.flatten() for j in jobs for x in inner_products(*j[:4])])
     dist.all_reduce(flat)
     pieces = flat.split([6*k*k for k in ranks])
-    return [x.view(6, k, k).unbind() for x,k in zip(pieces, ranks)]
+    return [InnerProducts(*x.view(6, k, k).unbind()) for x,k in zip(pieces, ranks)]
 
 def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]:
     """Update pairs whose B is sharded by rows and A by columns; no factor leaves its process.
@@ -38,7 +39,7 @@ def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]:
     def jobs_of_process(o): return [i for i in range(len(jobs)) if owner[i]==o]
     coefficients = {}
     for i in jobs_of_process(rank):
-        found = by_sweeps(tables[i], *inverses(tables[i]), jobs[i][4])
+        found = coefs_by_sweeps(tables[i], *gram_inverses(tables[i]), jobs[i][4])
         coefficients[i] = torch.stack(found)
     for o in range(world):
         theirs = jobs_of_process(o)

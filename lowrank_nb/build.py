@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .callbacks import Evaluate, Metrics, Progress, Refresh
@@ -24,7 +23,7 @@ from .checkpoints import wrap
 from .checks import Checked, factorize_config, ignored_flags, lazy_options
 from .checks import resolve_pair, spell_words
 from .config import ModelFlags, RunFlags, TrainingFlags, parse_flags
-from .costs import cost_report, format_bytes
+from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
 from .factorize import FactorizeConfig, block_linears, describe, factorize
 from .forecast import checkpoint_bytes, disk_lines, memory
@@ -34,6 +33,7 @@ from .nan_guard import NanGuard
 from .optimizers import StochasticBF16, make_optimizer
 from .process import Process
 from .resume import Save, resume
+from .run_folder import step_of
 from .schedules import make_schedule
 from .sharding import shard
 from .trackers import Tracker, public_flags
@@ -81,6 +81,7 @@ def draw_model(
         torch.manual_seed(seed+1) # the factors do not depend on what the gradients drew
     return factorize(model, factors, grads)
 
+# %% ../nbs/52_build.ipynb #58d1fec2
 def gradients_of_first_batches(
     new_stream:Callable[[],TrainStream],
     accumulation:int,
@@ -134,11 +135,12 @@ def build_optimizer(
     def make(weights): return make_optimizer(name, weights, **options)
     return StochasticBF16(make, model) if dtype=="pure_bfloat16" else make(model)
 
+# %% ../nbs/52_build.ipynb #23aad6cf
 def build_schedule(
     optimizer:Optimizer,
     training:TrainingFlags,
     steps:int,    # updates
-)->LambdaLR:
+)->torch.optim.lr_scheduler.LRScheduler:
     "Make the schedule of the learning rate."
     warmup = training.warmup_steps
     if training.max_train_tokens: warmup = min(warmup, steps-1)
@@ -277,10 +279,10 @@ def run_memory(
 )->tuple[dict,dict]:      # purpose -> bytes on each device; the optimizer's state on 'meta'
     "Forecast the memory of a run."
     def make(model): return make_optimizer(optimizer, model, **lazy_options(options))
-    return memory(
-        shapes(config, factors), config, factors, optimizer, make, batch_size,
-        model_flags.max_length, dtype, model_flags.fsdp, world,
-        model_flags.activation_checkpointing)
+    activations = activation_bytes(config, factors, batch_size, model_flags.max_length, dtype,
+                                   model_flags.activation_checkpointing)
+    known = None if optimizer=="adam8bit" else make # it does not run on 'meta'
+    return memory(shapes(config, factors), known, activations, dtype, world, model_flags.fsdp)
 
 # %% ../nbs/52_build.ipynb #5cea91c0
 def forecast(
@@ -302,7 +304,8 @@ def forecast(
                  "and the loss and temporary buffers")
     if not config.run.save_ckpt: return lines + ["checkpoints: none; --save_ckpt True writes them"]
     if dtype=="pure_bfloat16": model.bfloat16()
-    each = checkpoint_bytes(model, checked.factors, checked.tokenizer, state, process.world)
+    saved = wrap(model, checked.factors)
+    each = checkpoint_bytes(saved, checked.tokenizer, state, process.world)
     return lines + _disk(config.run, checked.checkpoint, steps, each)
 
 # %% ../nbs/52_build.ipynb #d4e0d91f
@@ -313,4 +316,5 @@ def _budget_line(model:PreTrainedModel, sequences:int, length:int)->str:
 
 def _disk(run:RunFlags, checkpoint:Path|None, steps:int, each:int)->list[str]:
     folder = run.save_dir or (checkpoint.parent if checkpoint else ".")
-    return disk_lines(Path(folder), steps, run.save_every, run.keep_last, each, checkpoint)
+    left = steps - (max(0, step_of(checkpoint)) if checkpoint else 0)
+    return disk_lines(Path(folder), left, run.save_every, run.keep_last, each)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_EXACT', 'IF_COLA', 'IF_LOST', 'IF_LOST_SVD',
-           'GALORE', 'IF_GALORE', 'SCHEDULERS', 'IF_RESTARTS', 'TABLES', 'GROUPS', 'ModelFlags', 'Kinds', 'LoroFlags',
-           'ColaFlags', 'LostFlags', 'GaloreFlags', 'MethodFlags', 'StepFlags', 'ScheduleFlags', 'TrainingFlags',
-           'DataFlags', 'SaveFlags', 'RecordFlags', 'RunFlags', 'Config', 'make_config', 'recipe_dir', 'recipe_names',
-           'read_config', 'run_parser', 'parse_flags']
+           'GALORE', 'IF_GALORE', 'SCHEDULERS', 'IF_RESTARTS', 'TABLES', 'METHOD_GROUPS', 'GROUPS', 'ModelFlags',
+           'Kinds', 'PairFlags', 'FactorFlags', 'LoroFlags', 'ColaFlags', 'LostFlags', 'GaloreFlags', 'MethodFlags',
+           'StepFlags', 'ScheduleFlags', 'TrainingFlags', 'DataFlags', 'SaveFlags', 'RecordFlags', 'RunFlags', 'Config',
+           'make_config', 'recipe_dir', 'recipe_names', 'read_config', 'run_parser', 'parse_flags']
 
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
@@ -16,7 +16,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import yaml
-from fastcore.basics import patch
 
 from .core import InputError, brief
 from .factorize import KINDS, SCOPES
@@ -70,8 +69,8 @@ IF_EXACT = dict(parameterization=Kinds(("lowrank", "lost", "zero")), optimizer="
 
 # %% ../nbs/50_config.ipynb #8885ac1c
 @dataclass(frozen=True)
-class LoroFlags:
-    "Hold the flags of the pair, of the factors and of LORO."
+class PairFlags:
+    "Hold the flags of the pair."
     _argument_group_name = "method: parameterization x optimizer"
     optimizer:str = flag(
         "adam", "optimizer, or the shorthand of a pair", choices=(*OPTIMIZERS, *SHORTHANDS))
@@ -80,6 +79,11 @@ class LoroFlags:
         "default: as --optimizer implies")
     plugin:str|None = flag(
         None, "Python file that registers a parameterization; it is run", metavar="FILE")
+
+@dataclass(frozen=True)
+class FactorFlags:
+    "Hold the flags of the factors."
+    _argument_group_name = "factors"
     loro_scope:str|None = flag(
         None, "linear layers to factorize; default: none", choices=SCOPES, read_by=IF_LOW_RANK)
     loro_attn_rank:int = flag(128, "rank of the attention layers", read_by=IF_FACTORS, metavar="R")
@@ -91,6 +95,12 @@ class LoroFlags:
     loro_mlp_dense:bool = flag(
         False, "dense MLPs of width loro_mlp_rank instead of factorized ones",
         read_by=IF_LOW_RANK)
+
+# %% ../nbs/50_config.ipynb #591cd8c7
+@dataclass(frozen=True)
+class LoroFlags:
+    "Hold the flags of LORO and of refreshes."
+    _argument_group_name = "LORO and refreshes"
     loro_refresh:str|None = flag(
         None, "reset Adam's moments of all parameters, of the factors (lrk) or the others (reg); "
         "default: never", choices=("all", "lrk", "reg"))
@@ -113,6 +123,7 @@ IF_LOST_SVD = dict(parameterization=Kinds(("lost",)), lost_sparse_method="svd")
 GALORE = tuple(o for o in OPTIMIZERS if o.startswith("galore") or o in ("apollo", "fira"))
 IF_GALORE = dict(optimizer=GALORE)
 
+# %% ../nbs/50_config.ipynb #04e3e1ea
 @dataclass(frozen=True)
 class ColaFlags:
     "Hold the flags of CoLA."
@@ -163,7 +174,7 @@ class GaloreFlags:
 
 # %% ../nbs/50_config.ipynb #7cb934bc
 @dataclass(frozen=True)
-class MethodFlags(GaloreFlags, LostFlags, ColaFlags, LoroFlags):
+class MethodFlags(GaloreFlags, LostFlags, ColaFlags, LoroFlags, FactorFlags, PairFlags):
     "Hold the flags of the method."
 
 # %% ../nbs/50_config.ipynb #c3f7e5d3
@@ -286,8 +297,9 @@ class RunFlags(RecordFlags, SaveFlags):
 # %% ../nbs/50_config.ipynb #d26d0311
 TABLES = dict(model=ModelFlags, method=MethodFlags, training=TrainingFlags,
               data=DataFlags, run=RunFlags)
-GROUPS = (ModelFlags, LoroFlags, ColaFlags, LostFlags, GaloreFlags, StepFlags, ScheduleFlags,
-          DataFlags, SaveFlags, RecordFlags) # of the help
+METHOD_GROUPS = PairFlags, FactorFlags, LoroFlags, ColaFlags, LostFlags, GaloreFlags
+GROUPS = (ModelFlags, *METHOD_GROUPS, StepFlags, ScheduleFlags, DataFlags, SaveFlags,
+          RecordFlags) # of the help
 
 def _own(table:type, values:dict)->dict: # the values of one table
     names = {f.name for f in fields(table)}
@@ -363,24 +375,6 @@ def _given_again(values:dict)->dict: # of an earlier run's args.json
     places = {"config", "dry_run", "save_dir", "continue_from"}
     return {k: values.get(k) for k in values["given"] if k not in places}
 
-# %% ../nbs/50_config.ipynb #c151070d
-@patch
-def read_file(self:FlagParser,
-    name:str, # a file, or a recipe's name
-)->dict:      # flag -> value
-    "Read the flags of a file as if they were typed. Raises `InputError` that names the file."
-    values = read_config(name)
-    try: return self.read([self.typed(*item) for item in values.items()])
-    except InputError as e: raise InputError(f"--config: in {name}, {e}") from None
-
-@patch
-def typed(self:FlagParser, name:str, value:object)->str:
-    "Write one flag of a file as it is typed."
-    option = "--" + str(name).removeprefix("--")
-    if option=="--config": self.error("--config: not allowed in a file")
-    if isinstance(value, (list, dict)): self.error(f"{option}: expected one value, got {value}")
-    return f"{option}={value}"
-
 # %% ../nbs/50_config.ipynb #d0526632
 def run_parser()->FlagParser:
     "Make the parser of `run_c4.py`."
@@ -393,5 +387,6 @@ def parse_flags(
     "Read a command line and the file that its --config names. Raises `InputError`."
     parser = run_parser()
     given = parser.read(argv)
-    if given.get("config"): given = {**parser.read_file(given["config"]), **given}
+    name = given.get("config")
+    if name: given = {**parser.read_values(read_config(name), f"--config: in {name}"), **given}
     return make_config(given)

@@ -23,12 +23,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
-from .core import InputError, brief, check_between
+from .core import InputError, brief, check_between, log
 from .loader import kill_workers_if_dead, outlive_signals, start_loader
 from .texts import DataError, FLAGS, TextSource, embedded_texts, texts_of
 from .token_cache import BLOCK, TokenSource, prepare
 from .tokens import encode, ended, load_tokenizer, rows_of, table_of, tokenize
-from .training import log
 
 # %% ../nbs/34_data.ipynb #92be20ff
 _all_ = [

@@ -218,6 +218,24 @@ def unknown(self:FlagParser, word:str)->NoReturn:
     near = difflib.get_close_matches(name, flags, 2)
     self.error(f"{name}: unknown flag; " + (f"did you mean {_or(near)}?" if near else "see --help"))
 
+# %% ../nbs/49_flags.ipynb #6fc3da60
+@patch
+def read_values(self:FlagParser,
+    values:dict, # flag -> value
+    source:str,  # where they are from, for messages
+)->dict:         # flag -> value
+    "Read flags that are not typed. Raises `InputError` that names their source."
+    try: return self.read([self.typed(*item) for item in values.items()])
+    except InputError as e: raise InputError(f"{source}, {e}") from None
+
+@patch
+def typed(self:FlagParser, name:str, value:object)->str:
+    "Write a flag as it is typed."
+    option = "--" + str(name).removeprefix("--")
+    if option=="--config": self.error("--config: not allowed in a file")
+    if isinstance(value, (list, dict)): self.error(f"{option}: expected one value, got {value}")
+    return f"{option}={value}"
+
 # %% ../nbs/49_flags.ipynb #8fa01830
 def end_command(
     prog:str,    # the name of the command

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from .adam import adam_step, correction, directions
-from .core import InputError, pick
+from .core import InputError, log, pick
 from lowrank_nb.exact_steps import (
     exact_updates,
     exact_updates_sharded,
@@ -25,7 +25,6 @@ from lowrank_nb.exact_steps import (
     local_part,
 )
 from .lowrank import LowRankLinear
-from .training import log
 
 # %% ../nbs/22_loro_adamw.ipynb #4566fd12
 def _factor_layers(model:nn.Module)->list[LowRankLinear]:

@@ -36,8 +36,7 @@ from datasets import load_dataset_builder
 from fastcore.basics import patch
 from transformers import PreTrainedTokenizerBase
 
-from .core import InputError, brief
-from .training import log
+from .core import InputError, brief, log
 
 # %% ../nbs/30_texts.ipynb #45ab1c28
 EMBEDDED = "embedded:"  # begins the name of a shard of the corpus that Python carries

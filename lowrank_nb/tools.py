@@ -17,8 +17,8 @@ from transformers import PretrainedConfig
 from .build import run_memory, shapes
 from .checks import FLAG_OF, check_model, check_values, factorize_config
 from .checks import optimizer_options, resolve_pair, spell_words
-from .config import SHORTHANDS, ColaFlags, Config, GaloreFlags, LoroFlags, LostFlags
-from .config import MethodFlags, ModelFlags, make_config
+from .config import METHOD_GROUPS, SHORTHANDS
+from .config import Config, MethodFlags, ModelFlags, make_config
 from .core import pick
 from .costs import cost_report, format_bytes
 from .data import TextSource, load_tokenizer, prepare, text_source
@@ -41,7 +41,7 @@ class CostFlags:
 
 def cost_parser()->FlagParser:
     "Make the parser of `lowrank_cost`."
-    tables = ModelFlags, LoroFlags, ColaFlags, LostFlags, GaloreFlags, CostFlags
+    tables = ModelFlags, *METHOD_GROUPS, CostFlags
     return FlagParser(tables, prog="lowrank_cost", description=(
         "Print parameters, FLOPs and memory of a model under each method, before any training."))
 
@@ -98,6 +98,7 @@ def _cost_rows(config:Config, methods:str|None)->list[list[str]]:
         rows.append(cost_row(config, config.method, kind, row_optimizer, model))
     return rows
 
+# %% ../nbs/57_tools.ipynb #3f31c50a
 def cost_table(
     argv:list[str], # the command line
 )->str:
