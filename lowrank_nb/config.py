@@ -321,7 +321,7 @@ class Config:
         tables = [vars(getattr(self, name)) for name in TABLES]
         return {flag: value for table in tables for flag,value in table.items()}
 
-    def replace(self, **values)->"Config":
+    def replace(self, **values:object)->"Config":
         "Return a copy with other values; `given` stays."
         tables = {name: dataclasses.replace(getattr(self, name), **_own(table, values))
                   for name,table in TABLES.items()}

@@ -46,7 +46,7 @@ def load_tokenizer(
 
 # %% ../nbs/31_tokens.ipynb #cd1278f3
 def ended(
-    ids,                 # of one document
+    ids:object,          # of one document
     eos:int,
     max_length:int|None, # cut to it, the end-of-text token included
 )->np.ndarray:           # int32
