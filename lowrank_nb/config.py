@@ -73,7 +73,8 @@ class PairFlags:
     "Hold the flags of the pair."
     _argument_group_name = "method: parameterization x optimizer"
     optimizer:str = flag(
-        "adam", "optimizer, or the shorthand of a pair", choices=(*OPTIMIZERS, *SHORTHANDS))
+        "adam", "optimizer, or the shorthand of a pair",
+        choices=tuple(dict.fromkeys([*OPTIMIZERS, *SHORTHANDS])))
     parameterization:str|None = flag(
         None, "dense, lowrank, cola, lost, zero (the control) or one of your own (--plugin); "
         "default: as --optimizer implies")
