@@ -102,7 +102,7 @@ def _blocks(self:Rows)->Iterator[tuple]: # the rows of a block, where it begins,
 @patch
 def _batches(self:Rows)->Iterator[dict[str,torch.Tensor]]:
     "Yield batches, and keep the position behind the last one in `self.at`."
-    rest = end = None
+    rest = last = None
     for rows,start,end in self._blocks():
         row, n, left = start["row"], len(rows["labels"]), len(rest["labels"]) if rest else 0
         while n-row+left >= self.batch_size:
@@ -112,8 +112,9 @@ def _batches(self:Rows)->Iterator[dict[str,torch.Tensor]]:
             self.at = {**start, "row": row}
             yield _tensors(batch)
         if row<n: rest = _joined(rest, rows, slice(row, n))
+        last = end
     if rest:
-        self.at = end
+        self.at = last
         yield _tensors(rest)
 
 # %% ../nbs/34_data.ipynb #09ce0d5b
@@ -277,6 +278,7 @@ def eval_rows(
     if not rows.ids: raise InputError("--val_data_path: no text to score; expected documents")
     return rows
 
+# %% ../nbs/34_data.ipynb #59357319
 def eval_batches(
     rows:EvalRows,
     batch_size:int,

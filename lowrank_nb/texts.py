@@ -18,8 +18,7 @@ import random
 import sysconfig
 import threading
 import time
-import urllib.error
-import urllib.request
+import urllib.error, urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
