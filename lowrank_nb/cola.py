@@ -56,5 +56,5 @@ class CoLALinear(LowRankLinear):
         if not (self.recompute and torch.is_grad_enabled()): return self.second_half(h)
         return checkpoint(self.second_half, h, use_reentrant=False, preserve_rng_state=False)
 
-    def dense_weight(self)->Tensor: raise no_single_weight(self.act_name)
+    def dense_weight(self)->Tensor: raise no_single_weight(self.act_name) # always
     def extra_repr(self)->str: return f'{super().extra_repr()}, recompute={self.recompute}'

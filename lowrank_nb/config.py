@@ -73,7 +73,8 @@ class PairFlags:
     "Hold the flags of the pair."
     _argument_group_name = "method: parameterization x optimizer"
     optimizer:str = flag(
-        "adam", "optimizer, or the shorthand of a pair", choices=(*OPTIMIZERS, *SHORTHANDS))
+        "adam", "optimizer, or the shorthand of a pair",
+        choices=tuple(dict.fromkeys([*OPTIMIZERS, *SHORTHANDS])))
     parameterization:str|None = flag(
         None, "dense, lowrank, cola, lost, zero (the control) or one of your own (--plugin); "
         "default: as --optimizer implies")
@@ -321,7 +322,7 @@ class Config:
         tables = [vars(getattr(self, name)) for name in TABLES]
         return {flag: value for table in tables for flag,value in table.items()}
 
-    def replace(self, **values)->"Config":
+    def replace(self, **values:object)->"Config":
         "Return a copy with other values; `given` stays."
         tables = {name: dataclasses.replace(getattr(self, name), **_own(table, values))
                   for name,table in TABLES.items()}

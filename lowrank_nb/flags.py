@@ -150,14 +150,14 @@ def _kind(annotation:object)->type: # int for int, int|None and list[int]
     if annotation in _READERS: return annotation
     return next(kind for kind in get_args(annotation) if kind is not type(None))
 
+def _words(f:Field)->str: return ", ".join(map(str, f.metadata["choices"]))
+
 def _help(f:Field)->str:
-    words = f.metadata["choices"]
-    text = f.metadata["help"] + (f": {', '.join(map(str, words))}" if words else "")
-    notes = [f.metadata["unit"]]
+    notes = [_words(f), f.metadata["unit"]]
     hidden = any(f.default is value for value in (None, False, MISSING))
     if not hidden: notes.append(f"default: {f.default}")
     notes = "; ".join(note for note in notes if note)
-    return (text + (f" ({notes})" if notes else "")).replace("%", "%%")
+    return (f.metadata["help"] + (f" ({notes})" if notes else "")).replace("%", "%%")
 
 def _argument(f:Field)->tuple[str,dict]: # what add_argument takes
     kind = _kind(f.type)
@@ -263,7 +263,8 @@ def read_by_text(
 )->str:
     "Write who reads a flag; empty for every run."
     if not read_by: return "no run"
-    return " or ".join(" ".join(condition_text(k, v) for k,v in c.items()) for c in read_by)
+    alternatives = [[condition_text(k, v) for k,v in c.items()] for c in read_by]
+    return "; ".join(" with ".join(conditions) for conditions in alternatives)
 
 def flag_rows(
     table:type, # a dataclass of flags
@@ -273,7 +274,7 @@ def flag_rows(
     for f in fields(table):
         m = f.metadata
         name = f.metadata["metavar"] or f.name if m["positional"] else f"--{f.name}"
-        words = f": {', '.join(map(str, m['choices']))}" if m["choices"] else ""
+        words = f" ({_words(f)})" if m["choices"] else ""
         default = "required" if f.default is MISSING else f.default
         default = "" if default is None else str(default)
         rows.append([name, m["help"] + words, m["unit"], default, read_by_text(m["read_by"])])
