@@ -31,8 +31,10 @@ def nats_of_logits(
 # Model types whose logits are head(last hidden state) and nothing else.
 PLAIN_HEAD = "llama", "mistral", "qwen2", "qwen3", "gpt2"
 
-def head_of(model:nn.Module)->nn.Linear|None:
-    "Return the output layer, if the logits are what it makes of the last hidden state."
+def head_of(
+    model:nn.Module,
+)->nn.Linear|None: # None: use the model's own logits
+    "Return the output layer, if the logits are its product with the last hidden state."
     kind = getattr(getattr(model, "config", None), "model_type", None)
     if kind not in PLAIN_HEAD or not hasattr(F, "linear_cross_entropy"): return None
     head = model.get_output_embeddings()
@@ -43,10 +45,10 @@ def _wide_zeros(t:Tensor|None)->Tensor|None:
     if t is None: return None
     return torch.zeros_like(t, dtype=torch.promote_types(t.dtype, torch.float32))
 
-def _softmax_minus_target(p:Tensor, lse:Tensor, at:Tensor, real:Tensor)->Tensor:
+def _softmax_minus_target(z:Tensor, lse:Tensor, at:Tensor, real:Tensor)->Tensor:
     "Turn logits into the derivative of the nats by them, in place."
-    p.sub_(lse).exp_().scatter_add_(1, at, -torch.ones_like(lse))
-    return p.mul_(real)
+    z.sub_(lse).exp_().scatter_add_(1, at, -torch.ones_like(lse))
+    return z.mul_(real)
 
 # %% ../nbs/35_evaluate.ipynb #5744f1e1
 class _LowNats(torch.autograd.Function):
@@ -58,17 +60,17 @@ class _LowNats(torch.autograd.Function):
         dx = torch.empty_like(x)
         dW, db = (_wide_zeros(t) if grads else None for t in (W, b))
         for xc,yc,dc in zip(x.split(chunk), y.split(chunk), dx.split(chunk)):
-            p = (xc@w.T).float()
-            if b is not None: p += b
-            lse, at = p.logsumexp(1, keepdim=True), yc.clamp(min=0)[:, None]
+            z = (xc@w.T).float()
+            if b is not None: z += b
+            lse, at = z.logsumexp(1, keepdim=True), yc.clamp(min=0)[:, None]
             real = (yc!=-100)[:, None]
-            total += ((lse-p.gather(1, at))*real).sum()
+            total += ((lse-z.gather(1, at))*real).sum()
             if not grads: continue
-            p = _softmax_minus_target(p, lse, at, real)
-            g = p.to(x.dtype)
-            torch.mm(g, w, out=dc)
-            dW += g.T@xc
-            if b is not None: db += p.sum(0)
+            dz = _softmax_minus_target(z, lse, at, real)
+            low = dz.to(x.dtype)
+            torch.mm(low, w, out=dc)
+            dW += low.T@xc
+            if b is not None: db += dz.sum(0)
         if grads: ctx.save_for_backward(dx, dW.to(W.dtype), None if b is None else db.to(b.dtype))
         return total
 
@@ -84,41 +86,43 @@ def _low_type(h:Tensor, head:nn.Linear)->torch.dtype:
     if torch.is_autocast_enabled(device): return torch.get_autocast_dtype(device)
     return head.weight.dtype
 
-def _wide_nats(x:Tensor, head:nn.Linear, y:Tensor, options:nn.LinearCrossEntropyOptions)->Tensor:
+def _wide_nats(x:Tensor, head:nn.Linear, y:Tensor, chunk:int|None)->Tensor:
+    "Sum nats by PyTorch's own chunked function; chunk None: it chooses."
+    fixed = dict(batch_chunk_size=chunk, chunking_method=None, acc_policy="accurate")
+    options = nn.LinearCrossEntropyOptions(**fixed if chunk else {})
     return F.linear_cross_entropy(
         x, head.weight, y, linear_bias=head.bias, ignore_index=-100, reduction="sum",
         options=options)
 
+# %% ../nbs/35_evaluate.ipynb #45952e71
 def nats_of_hidden(
     h:Tensor,        # (b, L, hidden): the model's last hidden state
     head:nn.Linear,
     labels:Tensor,   # (b, L)
     chunk:int=512,   # tokens whose logits exist at a time on a CPU; a GPU has PyTorch's choice
 )->tuple[Tensor,Tensor]:
-    "Compute what `nats_of_logits` gives for `head(h)`, without all logits."
+    "Compute what `nats_of_logits` returns for `head(h)`, without all logits."
     y, cpu = labels[:, 1:], h.device.type=="cpu"
     x, n = h[:, :-1], (y!=-100).sum()
     if cpu: x, y = x[y!=-100], y[y!=-100]  # on a GPU, picking rows would wait for their number
     else: x, y = x.flatten(0, 1), y.flatten()
-    if not len(y):  # zeros for every parameter: DistributedDataParallel waits for all of them
-        return sum(0*p.sum() for p in (h, *head.parameters())).float(), n
+    if not len(y): return sum(0*p.sum() for p in (h, *head.parameters())).float(), n
     low = _low_type(h, head)
-    if low in (torch.bfloat16, torch.float16):
-        size, grads = chunk if cpu else 8*chunk, torch.is_grad_enabled()
-        return _LowNats.apply(x.to(low), head.weight, head.bias, y, size, grads), n
-    fixed = dict(batch_chunk_size=chunk, chunking_method=None, acc_policy="accurate")
-    return _wide_nats(x, head, y, nn.LinearCrossEntropyOptions(**(fixed if cpu else {}))), n
+    if low not in (torch.bfloat16, torch.float16):
+        return _wide_nats(x, head, y, chunk if cpu else None), n
+    size, grads = chunk if cpu else 8*chunk, torch.is_grad_enabled()
+    return _LowNats.apply(x.to(low), head.weight, head.bias, y, size, grads), n
 
 # %% ../nbs/35_evaluate.ipynb #0dd86301
 class LMLoss(nn.Module):
-    "A causal LM whose forward pass gives (sum of nats, number of predicted tokens)."
+    "A causal LM whose forward pass returns (sum of nats, number of predicted tokens)."
     gives_nats = True
     def __init__(self, model:nn.Module):
         super().__init__()
         self.model = model
 
     def forward(self, input_ids:Tensor, labels:Tensor)->tuple[Tensor,Tensor]: # (b, L) each
-        "Compute the nats; without all logits if the head is a linear layer."
+        "Compute the nats, without all logits if the head is a linear layer."
         model, head = self.model, head_of(self.model)
         inputs = dict(input_ids=input_ids, use_cache=False)
         if head is None: return nats_of_logits(model(**inputs).logits, labels)
@@ -132,7 +136,7 @@ def nats(
     is_loss = getattr(getattr(model, "module", model), "gives_nats", False)
     return (model if is_loss else LMLoss(model))(batch["input_ids"], batch["labels"])
 
-# %% ../nbs/35_evaluate.ipynb #5c72f742
+# %% ../nbs/35_evaluate.ipynb #0eba3b7a
 @torch.no_grad()
 def _totals(model:nn.Module, batches:Iterable[dict], device, autocast:Callable)->Tensor:
     "Sum nats, tokens and bytes in float64."
@@ -146,7 +150,7 @@ def _totals(model:nn.Module, batches:Iterable[dict], device, autocast:Callable)-
 def evaluate(
     model:nn.Module,
     batches:Iterable[dict],             # this process's share, from eval_batches
-    device:torch.device|None=None,      # None: where the model is
+    device:torch.device|None=None,      # None: that of the model
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
     """Evaluate in eval mode, over all processes; every process must call it. The model's mode is
@@ -163,15 +167,14 @@ def evaluate(
     ppl, bits = math.exp(min(s/n, 700)), s/math.log(2)/b
     return dict(loss=s/n, ppl=ppl, tokens=int(n), bytes=int(b), bits_per_byte=bits)
 
-# %% ../nbs/35_evaluate.ipynb #0183bf12
+# %% ../nbs/35_evaluate.ipynb #5c72f742
 def in_step(
     batches:Iterable[dict], # this process's own, for evaluate
     total:Callable,         # sums numbers over the processes, as Process.sum does
 )->Iterator[dict]:
     "Yield the batches, then empty ones until every process has reached its end."
-    batches = iter(batches)
+    batches, ids = iter(batches), torch.zeros(1, 2, dtype=torch.long)
     while True:
         batch = next(batches, None)
         if not total(float(batch is not None))[0]: return
-        ids = torch.zeros(1, 2, dtype=torch.long)
         yield batch or dict(input_ids=ids, labels=torch.full_like(ids, -100), n_bytes=0)
