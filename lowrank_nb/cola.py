@@ -41,7 +41,7 @@ class CoLALinear(LowRankLinear):
         rank:int,             # width between the factors
         bias:bool=False,
         act:str='silu',       # silu (the paper's), gelu, relu or tanh
-        init:str='cola',      # any init of `LowRankLinear`
+        init:str='cola',      # any init of LowRankLinear
         recompute:bool=False, # keep only x and A x for the backward pass
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):

@@ -76,7 +76,7 @@ METHODS |= dict(
 
 # %% ../nbs/55_compare.ipynb #662b1e9e
 def add_plugin(
-    path:str|Path,     # registers parameterizations; see `load_plugin`
+    path:str|Path,     # registers parameterizations; see load_plugin
     rates:Sequence[float]=(1e-3, 2e-3, 4e-3, 8e-3), # their first grid
     flags:str="",      # further flags of `run_c4`
 )->list[str]:          # names of the new methods
@@ -304,7 +304,7 @@ def compare(
     steps:int=600,             # updates
     seeds:Iterable[int]=(0, 1, 2),
     final_steps:int|None=None, # updates of the runs at the best rate; None: `steps`
-    grids:dict|None=None,      # see `tune`
+    grids:dict|None=None,      # see tune
     jobs:int=1,
 )->list[dict]:                 # rows of the runs at the best rates
     "Tune each method on one seed, then run every seed at the rate that leads."

@@ -385,7 +385,7 @@ def run_parser()->FlagParser:
 def parse_flags(
     argv:list[str], # the command line, without the program
 )->Config:
-    "Read a command line and the file that its --config names. Raises `InputError`."
+    "Read a command line and the file that its `--config` names. Raises `InputError`."
     parser = run_parser()
     given = parser.read(argv)
     name = given.get("config")

@@ -222,7 +222,7 @@ def load_state_dict(self:TrainStream,
 
 # %% ../nbs/34_data.ipynb #acec67c6
 def text_source(
-    path:str|list,     # 'embedded', the folder of a token cache, or what `TextSource.local` takes
+    path:str|list,     # 'embedded', the folder of a token cache, or what TextSource.local takes
     split:str="train", # or 'validation'
 )->TextSource:
     "Open any local source. Raises `InputError` that names the flag."

@@ -48,7 +48,7 @@ def _on_threads(jobs:list[tuple], routes:list|None, threads:int)->list[tuple[Ten
 # %% ../nbs/21_exact_steps.ipynb #6f7665fe
 def exact_updates(
     jobs:list[tuple],        # (B, A, dB, dA, lr) each
-    routes:list|None=None,   # gets the route of each update, see `fast_exact_update`
+    routes:list|None=None,   # gets the route of each update, see fast_exact_update
 )->list[tuple[Tensor,Tensor]]: # the new (B, A) of each job
     "Make many exact updates. On a CPU with several threads each matrix has one thread."
     threads = torch.get_num_threads()

@@ -356,7 +356,7 @@ def _replaced(choices:list[Choice], config:FactorizeConfig)->list[str]: # no lin
 
 # %% ../nbs/11_factorize.ipynb #c08e14da
 def describe(
-    choices:list[Choice], # from `plan`
+    choices:list[Choice], # from plan
     config:FactorizeConfig,
     before:int,           # parameters of the dense model
     after:int,            # parameters now

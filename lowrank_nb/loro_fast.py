@@ -108,11 +108,11 @@ def _balance(
 # %% ../nbs/03_loro_fast.ipynb #2b35467b
 def coefs_by_sweeps(
     G:InnerProducts,
-    inv_B:Tensor, # (BᵀB)⁻¹, see `gram_inverses`
+    inv_B:Tensor, # (BᵀB)⁻¹, see gram_inverses
     inv_A:Tensor, # (AAᵀ)⁻¹
     lr:float,
     tol:float=1e-6, # relative, of the row space
-)->tuple|None:      # coefficients for `combine`; None if it would take too many sweeps
+)->tuple|None:      # coefficients for combine; None if it would take too many sweeps
     "Compute the exact update by orthogonal iteration on rank x rank matrices."
     if lr==0: return None
     KB, KA = inv_B@G.BdB, inv_A@G.AdA
@@ -168,7 +168,7 @@ def coefs_by_svd(
     lr:float,
     cutoff:float=1e-13, # share of the trace below which eigenvalues of BᵀB and AAᵀ count as zero
     dtype:torch.dtype=torch.float32, # of the one SVD
-)->tuple:               # coefficients for `combine`
+)->tuple:               # coefficients for combine
     """Compute the exact update by an SVD of M in orthonormal bases, with pseudo-inverses.
     The default `cutoff` drops singular values below 3e-7 of the factor's norm."""
     XB, XA = _whitener(G.BB, cutoff), _whitener(G.AA, cutoff) # U = B XB, V = Aᵀ XA

@@ -75,7 +75,7 @@ def _plus_minus(spread:float|None)->str:
     return "" if spread is None else f" ± {spread:.3f}"
 
 def markdown(
-    table:list[dict],         # from `summarize`
+    table:list[dict],         # from summarize
     without:Iterable[str]=(), # headings of columns to leave out
 )->str:
     "Format a Markdown table, best method first."
@@ -138,7 +138,7 @@ COSTS = dict( # key of a row: (label, unit)
 
 def draw_costs(
     axs:Sequence[Axes],
-    table:Iterable[dict], # from `summarize`
+    table:Iterable[dict], # from summarize
 )->None:
     "Draw validation loss against training FLOPs, parameters and peak memory."
     table = list(table)
@@ -172,7 +172,7 @@ def running_mean(
 # %% ../nbs/54_plots.ipynb #5bd1ce4d
 def draw_runs(
     ax:Axes,
-    runs:dict[str,tuple],# label -> rows, from `read_run`
+    runs:dict[str,tuple],# label -> rows, from read_run
     x:str="updates",     # or "tokens"
     smooth:int=10,       # updates in the running mean
     style:Callable[[str],dict]|None=None, # label -> color and ls; None: a new color for each run
