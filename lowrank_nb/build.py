@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.optim import Optimizer
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .callbacks import Evaluate, Metrics, Progress, Refresh
@@ -130,14 +129,14 @@ def build_optimizer(
     options:dict, # see optimizer_options
     model:PreTrainedModel,
     dtype:str,    # pure_bfloat16: `model` has bfloat16 weights
-)->Optimizer:
+)->torch.optim.Optimizer:
     "Make the optimizer; its state is float32."
     def make(weights): return make_optimizer(name, weights, **options)
     return StochasticBF16(make, model) if dtype=="pure_bfloat16" else make(model)
 
 # %% ../nbs/52_build.ipynb #23aad6cf
 def build_schedule(
-    optimizer:Optimizer,
+    optimizer:torch.optim.Optimizer,
     training:TrainingFlags,
     steps:int,    # updates
 )->torch.optim.lr_scheduler.LRScheduler:

@@ -186,6 +186,7 @@ def one_run(
 
 RUN_C4 = [sys.executable, "-c", "import sys; from lowrank_nb.run_c4 import main; sys.exit(main())"]
 
+# %% ../nbs/55_compare.ipynb #9a8a1779
 KEPT = ("loss", "ppl", "bits_per_byte", "parameters", "tokens", "tokens_per_s", "peak_memory",
         "seconds", "device") # of a run's summary.json
 

@@ -103,6 +103,7 @@ def _new_folder(save_dir:str|None)->Path:
         raise InputError(f"--save_dir: not empty, got {out}; expected a new folder")
     return out
 
+# %% ../nbs/56_demo.ipynb #35bf1c47
 def demo_main(
     argv:list[str]|None=None, # None: the command line
 )->int:                       # exit code

@@ -210,7 +210,7 @@ def parse(self:FlagParser,
 
 @patch
 def unknown(self:FlagParser, word:str)->NoReturn:
-    "Raise `InputError` for a word that is no flag, with the nearest flags."
+    "Raise `InputError` for a word that is not a flag, with the nearest flags."
     if not word.startswith("-"):
         self.error(f"{word}: not a flag; expected quotes around a pattern such as 'c4/*.json.gz'")
     name = word.split("=")[0]

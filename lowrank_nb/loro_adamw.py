@@ -193,6 +193,7 @@ def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
         decay = (lr*correction(t, betas) if riemannian else lr)*group["weight_decay"]
         adam_step([local_part(p) for p in ps], grads, m, v, t, size, decay, betas, eps)
 
+# %% ../nbs/22_loro_adamw.ipynb #102c98bf
 @patch
 @torch.no_grad()
 def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
