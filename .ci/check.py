@@ -19,6 +19,8 @@ from pathlib import Path
 
 from commands import command_checks, must
 from common import ROOT, clean_environment, notebooks, sh, site_notebooks
+from forked import command, forked, start_server
+from notebook import test
 
 # The longest first, so that all workers end at about the same time.
 LONGEST = ('a hub that drops', 'demo', 'compare.ipynb', 'command_line', 'faults', 'resume',
@@ -129,6 +131,10 @@ def packaging(env):
         said = sh(sys.executable, '-c', WITHOUT_EXTRAS, cwd=d, env=inside).stdout.split()
         must(said[0].startswith(f'{d}/site/') and said[1]=='512', said)
 
+def tool_help(tool, env):
+    must(shutil.which(tool, path=env['PATH']), f'{tool} is not installed')
+    must('usage: '+tool in forked(command, tool, ['--help']), 'no usage')
+
 def all_checks(env, times)->dict:
     "Return name -> check, the longest first."
     checks = {
@@ -141,11 +147,11 @@ def all_checks(env, times)->dict:
     checks['README.md in sync'] = lambda: sh(py, '.ci/readme.py', '--check', env=env)
     for p in sorted(notebooks(), key=lambda p: -p.stat().st_size):
         name = p.relative_to(ROOT/'nbs').as_posix()
-        checks[name] = lambda p=p: sh(py, '.ci/notebook.py', p, '--times', times, env=env)
-    tools = [entry.split('=')[0] for entry in settings()['console_scripts'].split()]
-    for tool in (['run_c4.py'], *([tool] for tool in tools)):
-        start = [py] if tool==['run_c4.py'] else []
-        checks[f'{tool[0]} --help'] = lambda c=[*start, *tool]: sh(*c, '--help', env=env)
+        checks[name] = lambda p=p: forked(test, p, False, times)
+    checks['run_c4.py --help'] = lambda: sh(py, 'run_c4.py', '--help', env=env)
+    for entry in settings()['console_scripts'].split():
+        tool = entry.split('=')[0]
+        checks[f'{tool} --help'] = lambda tool=tool: tool_help(tool, env)
     gpu = '--device cpu --models llama_9m --dtype float32 --batch 1 --repeats 1 --out'.split()
     checks['benchmark script'] = lambda: sh(py, 'benchmarks/gpu.py', *gpu, os.devnull, env=env)
     checks |= command_checks(env)
@@ -171,10 +177,12 @@ def main():
     with tempfile.TemporaryDirectory() as d:
         times = Path(d)/'times.jsonl'
         times.touch()
-        checks = all_checks(clean_environment(f'{d}/home'), times)
+        env = clean_environment(f'{d}/home')
+        checks = all_checks(env, times)
         if words := sys.argv[1:]:
             checks = {n: c for n,c in checks.items() if any(w in n for w in words)}
         start = time.time()
+        start_server(env)
         # Three at a time on two cores: each is one process of one thread, some wait for a server.
         with ThreadPoolExecutor(3) as pool: passed = list(pool.map(run, checks, checks.values()))
         print(f'{len(checks)} checks in {time.time()-start:.0f} s, installation not counted')

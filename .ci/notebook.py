@@ -43,22 +43,25 @@ class Watch:
         found = difference(self.path.name, cell.id, stored, cell.outputs, self.exact)
         if found: self.differences.append(f'  {cell.id}: {first_line(cell.source)}\n    {found}')
 
+def test(path:Path, exact:bool=False, times:Path|None=None)->None:
+    "Test a notebook; exit with an error if a cell fails or differs. Append seconds to `times`."
+    blind = '/shared' in path.read_text(encoding='utf-8') and not SHARED.is_dir()
+    watch = Watch(path, exact, compare=not blind)
+    CaptureShell.cell = lambda shell, cell, *a, **kw: watch.cell(shell, cell, *a, **kw)
+    pandas.set_option('display.max_columns', 20)  # as in Jupyter; a terminal would show fewer
+    nbdev_test.__wrapped__(path=path, n_workers=0, do_print=True)
+    if times:
+        with times.open('a') as f: f.writelines(json.dumps(row)+'\n' for row in watch.times)
+    if watch.differences:
+        head = f'{path.name}: {len(watch.differences)} cells differ from their stored outputs'
+        sys.exit('\n'.join([head, *watch.differences]))
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('notebook', type=Path)
     parser.add_argument('--exact', action='store_true')
     parser.add_argument('--times', type=Path)
     args = parser.parse_args()
-    path = args.notebook.resolve()
-    blind = '/shared' in path.read_text(encoding='utf-8') and not SHARED.is_dir()
-    watch = Watch(path, args.exact, compare=not blind)
-    CaptureShell.cell = lambda shell, cell, *a, **kw: watch.cell(shell, cell, *a, **kw)
-    pandas.set_option('display.max_columns', 20)  # as in Jupyter; a terminal would show fewer
-    nbdev_test.__wrapped__(path=path, n_workers=0, do_print=True)
-    if args.times:
-        with args.times.open('a') as f: f.writelines(json.dumps(row)+'\n' for row in watch.times)
-    if watch.differences:
-        head = f'{path.name}: {len(watch.differences)} cells differ from their stored outputs'
-        sys.exit('\n'.join([head, *watch.differences]))
+    test(args.notebook.resolve(), args.exact, args.times)
 
 if __name__=='__main__': main()

@@ -1,0 +1,47 @@
+"""Run a function in a process that has torch and Transformers imported already.
+
+Importing them takes several seconds. A server imports them once and forks for every check."""
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+
+from common import ROOT
+
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload([
+    'torch', 'transformers', 'datasets', 'pandas', 'matplotlib.pyplot', 'nbdev.test',
+    'lowrank_nb.run_c4', 'lowrank_nb.compare_command'])
+
+def start_server(env:dict[str,str])->None:
+    "Start the server with an environment, which is that of every forked process."
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(ROOT)
+    forked(len, '')
+
+def _captured(file:str, function:Callable, args:tuple)->None:
+    out = os.open(file, os.O_WRONLY | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    multiprocessing.set_start_method(None, force=True)  # data loaders start as they do elsewhere
+    function(*args)
+
+def forked(function:Callable, *args:object, code:int=0)->str:
+    "Run a function; return what it prints. Raises `RuntimeError` at another exit code."
+    with tempfile.NamedTemporaryFile('r') as file:
+        process = SERVER.Process(target=_captured, args=(file.name, function, args))
+        process.start()
+        process.join()
+        said = file.read()
+    if process.exitcode==code: return said
+    name = ' '.join([function.__name__, *map(str, args)])
+    raise RuntimeError(f'{name}: exit code {process.exitcode}, expected {code}\n{said[-3000:]}')
+
+def command(name:str, argv:list[str])->None:
+    "Run a console script of the package, as its launcher does."
+    from importlib.metadata import entry_points
+    entry, = entry_points(group='console_scripts', name=name)
+    sys.argv = [name, *argv]
+    sys.exit(entry.load()())
