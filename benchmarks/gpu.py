@@ -55,12 +55,12 @@ class Passes:
     def exact_in_passes(self, repeats:int)->float:
         "Return the cost of an exact update of every factor in forward and backward passes."
         def update(every):
-            self.opt.exact_every = every
+            for group in self.opt.param_groups: group['exact_every'] = every
             self.opt.step()
         self.passes()
         ways = dict(lazy=lambda: update(NEVER), exact=lambda: update(1), passes=self.passes)
         s = medians(interleave(ways, repeats, synchronize))
-        self.opt.exact_every = NEVER
+        for group in self.opt.param_groups: group['exact_every'] = NEVER
         return (s['exact']-s['lazy'])/s['passes']
 
 def timed(work:Passes, args)->tuple[list[float],float|None]:

@@ -3,7 +3,7 @@
 `import lowrank_nb` registers the checkpoints of this package with Transformers."""
 __version__ = "0.0.1"
 
-from .checkpoints import LowRankConfig, LowRankForCausalLM, wrap
+from .checkpoints import LowRankConfig
 from .cola import CoLALinear
 from .core import InputError
 from .costs import cost_report
@@ -19,8 +19,8 @@ from .schedules import make_schedule
 
 __all__ = [
     "CoLALinear", "FactorizeConfig", "InputError", "LOROAdamW", "LoSTLinear", "LowRankConfig",
-    "LowRankForCausalLM", "LowRankLinear", "TextSource", "TrainStream", "build_model",
+    "LowRankLinear", "TextSource", "TrainStream", "build_model",
     "cost_report", "eval_batches", "eval_rows", "evaluate", "export", "factorize",
     "import_published", "load_model_config", "load_tokenizer", "make_optimizer", "make_schedule",
-    "merge", "param_groups", "refresh_moments", "register_kind", "wrap",
+    "merge", "param_groups", "refresh_moments", "register_kind",
 ]

@@ -18,7 +18,6 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .callbacks import Evaluate, Metrics, Progress, Refresh
-from .checkpoints import wrap
 from .checks import Checked, factorize_config, ignored_flags, lazy_options
 from .checks import resolve_pair, spell_words
 from .config import ModelFlags, RunFlags, TrainingFlags, parse_flags
@@ -26,6 +25,7 @@ from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
 from .factorize import FactorizeConfig, block_linears, describe, factorize
 from .forecast import checkpoint_bytes, disk_lines, memory
+from .layers import expert_parameters
 from .lost import LoSTLinear
 from .models import build_model, fit_vocabulary, load_model_config
 from .nan_guard import NanGuard
@@ -189,16 +189,15 @@ def build(
     model = _model(checked, process, dtype, new_stream)
     steps = count_updates(training.num_training_steps, training.max_train_tokens, new_stream,
                           training.gradient_accumulation, process)
-    saved = wrap(model, checked.factors)
     net = shard(model, process.device) if model_flags.fsdp else model # replaces parameters
     optimizer = build_optimizer(checked.optimizer, checked.options, model, dtype)
-    callbacks = build_callbacks(checked, process, folder, saved)
+    callbacks = build_callbacks(checked, process, folder, model)
     trainer = Trainer(
         net, optimizer, build_schedule(optimizer, training, steps), new_stream(), steps,
         training.gradient_accumulation, training.grad_clipping,
         "bfloat16" if dtype=="bfloat16" else "float32", process, callbacks,
         training.max_train_tokens or math.inf, model_flags.compile)
-    if checked.checkpoint: resume(trainer, checked.checkpoint, saved)
+    if checked.checkpoint: resume(trainer, checked.checkpoint, model)
     return trainer
 
 # %% ../nbs/52_build.ipynb #a03d1e31
@@ -254,7 +253,9 @@ def start_log(
     "Write the lines that say what is in force."
     flags, factors = checked.config.model, checked.factors
     n_dense = _n_parameters(build_model(checked.model, "meta"))
-    if checked.layers: layers = describe(checked.layers, factors, n_dense, _n_parameters(model))
+    experts = sum(p.numel() for p in expert_parameters(model).values())
+    counts = n_dense, _n_parameters(model), experts
+    if checked.layers: layers = describe(checked.layers, factors, *counts)
     else: layers = [f"parameters: {n_dense/1e6:.2f}M, dense"]
     processes = f"{process.world} process{'es' if process.world>1 else ''}"
     dtype = pick_dtype(flags.dtype, process.device) + (", compiled" if flags.compile else "")
@@ -299,12 +300,12 @@ def forecast(
     lines = start_log(checked, model, steps, process)
     lines.append(_budget_line(model, steps*training.total_batch_size, config.model.max_length))
     parts = ", ".join(f"{name} {format_bytes(n)}" for name,n in held.items())
-    lines.append(f"memory on each device: {format_bytes(sum(held.values()))} ({parts}), "
-                 "and the loss and temporary buffers")
+    more = "the loss and temporary buffers"
+    if "activations" not in held: more = "activations (of experts: not counted), " + more
+    lines.append(f"memory on each device: {format_bytes(sum(held.values()))} ({parts}), and {more}")
     if not config.run.save_ckpt: return lines + ["checkpoints: none; --save_ckpt True writes them"]
     if dtype=="pure_bfloat16": model.bfloat16()
-    saved = wrap(model, checked.factors)
-    each = checkpoint_bytes(saved, checked.tokenizer, state, process.world)
+    each = checkpoint_bytes(model, checked.tokenizer, state, process.world)
     return lines + _disk(config.run, checked.checkpoint, steps, each)
 
 # %% ../nbs/52_build.ipynb #d4e0d91f

@@ -20,12 +20,13 @@ from .config import DataFlags, MethodFlags, RunFlags, SHORTHANDS, TABLES
 from .config import Config, ModelFlags, TrainingFlags
 from .core import InputError, pick
 from .data import TextSource, load_tokenizer, text_source
-from .factorize import Choice, FactorizeConfig
-from .factorize import check_factorize, factorize, load_plugin, nonlinear, pick_kind, plan
+from .factorize import factorize
 from .files import read_json
 from .flags import unread
+from .layers import Choice, FactorizeConfig, check_factorize, load_plugin
+from .layers import nonlinear, pick_kind, plan
 from .models import build_model, fit_vocabulary, load_model_config
-from .optimizers import make_optimizer
+from .optimizers import arguments_of, make_optimizer
 from .run_folder import checkpoints, find_checkpoint
 from .sharding import check_sharded
 from .trackers import pick_trackers
@@ -112,7 +113,7 @@ def optimizer_options(
     if optimizer=="loro_adamw": options |= dict(
         loro_type=method.loro_type, loro_freq=method.loro_freq, lr_scaler=method.loro_lr_scaler,
         refresh=method.loro_refresh, refresh_every=method.loro_refresh_freq or 0)
-    return options
+    return {name: value for name,value in options.items() if name in arguments_of(optimizer)}
 
 def lazy_options(options:dict)->dict:
     "Replace options so that the first step is neither exact nor followed by a refresh."

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from .core import InputError, brief
-from .factorize import KINDS, SCOPES
+from .layers import KINDS, SCOPES
 from .flags import NEVER, POSITIVE, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
 from .lost import COLUMN_METHODS

@@ -15,6 +15,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .models import architecture
+
 # %% ../nbs/35_evaluate.ipynb #8d84eefe
 def nats_of_logits(
     logits:Tensor, # (b, L, vocabulary)
@@ -35,8 +37,9 @@ def head_of(
     model:nn.Module,
 )->nn.Linear|None: # None: use the model's own logits
     "Return the output layer, if the logits are its product with the last hidden state."
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    if kind not in PLAIN_HEAD or not hasattr(F, "linear_cross_entropy"): return None
+    config = getattr(model, "config", None)
+    plain = config is not None and architecture(config) in PLAIN_HEAD
+    if not plain or not hasattr(F, "linear_cross_entropy"): return None
     head = model.get_output_embeddings()
     return head if type(head) is nn.Linear else None
 
@@ -125,8 +128,14 @@ class LMLoss(nn.Module):
         "Compute the nats, without all logits if the head is a linear layer."
         model, head = self.model, head_of(self.model)
         inputs = dict(input_ids=input_ids, use_cache=False)
-        if head is None: return nats_of_logits(model(**inputs).logits, labels)
+        if head is None: return self._of_own_logits(model(**inputs), labels)
         return nats_of_hidden(model.base_model(**inputs).last_hidden_state, head, labels)
+
+    def _of_own_logits(self, output:object, labels:Tensor)->tuple[Tensor,Tensor]:
+        nats, n = nats_of_logits(output.logits, labels)
+        balance = getattr(output, "aux_loss", None) # of experts, with config.output_router_logits
+        if not self.training or balance is None: return nats, n
+        return nats + n*self.model.config.router_aux_loss_coef*balance.to(nats.device), n
 
 def nats(
     model:nn.Module, # a causal LM of Transformers, or an LMLoss, possibly wrapped (DDP, compiled)

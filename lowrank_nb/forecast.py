@@ -28,7 +28,7 @@ _BYTES_OF_ADAM8BIT = 2*(1 + 4/256) # for each parameter
 def memory(
     model:nn.Module,   # the factorized model on 'meta', in float32
     make_optimizer:Callable|None, # model -> optimizer; None: 8-bit Adam
-    activations:int,   # bytes, from costs.activation_bytes
+    activations:int|None, # bytes, from costs.activation_bytes; None: not counted
     dtype:str,         # float32, bfloat16 or pure_bfloat16
     world:int=1,       # processes
     sharded:bool=False,# weights, gradients and moments are split across them
@@ -45,7 +45,8 @@ def memory(
     if sharded: held = {label: n/world for label,n in held.items()}
     elif world>1: held["gradients in transit"] = held["gradients"] # buckets of DDP
     if size<1: held["float32 copies in a step"] = 2*total["grad_bytes"]
-    return held | dict(activations=activations), state
+    if activations is not None: held["activations"] = activations
+    return held, state
 
 # %% ../nbs/47_forecast.ipynb #57f6bdd1
 def _hollow(x:object, seen:dict)->object:
@@ -57,7 +58,9 @@ def _hollow(x:object, seen:dict)->object:
 
 def _hollow_files(saved:PreTrainedModel, weights:dict, tokenizer, state:dict)->dict[str,int]:
     "Write a checkpoint without its tensors. Returns name -> bytes of its files."
-    def save(folder): saved.save_pretrained(folder, state_dict=weights)
+    # In its own format: the tensors have no numbers that another format could rearrange.
+    def save(folder):
+        saved.save_pretrained(folder, state_dict=weights, save_original_format=False)
     def write_card(folder): (folder/"README.md").write_text(model_card(folder), encoding="utf-8")
     model, shared, own = SimpleNamespace(save_pretrained=save), dict(optimizer=state), rng_state()
     with tempfile.TemporaryDirectory() as scratch:
@@ -67,7 +70,7 @@ def _hollow_files(saved:PreTrainedModel, weights:dict, tokenizer, state:dict)->d
 
 # %% ../nbs/47_forecast.ipynb #df72faec
 def checkpoint_bytes(
-    saved:PreTrainedModel, # from wrap, on 'meta'
+    saved:PreTrainedModel, # on 'meta'
     tokenizer:PreTrainedTokenizerBase|None,
     state:dict,            # of the optimizer, from memory
     world:int=1,           # processes

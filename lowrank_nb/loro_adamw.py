@@ -18,12 +18,8 @@ from torch.optim import Optimizer
 
 from .adam import adam_step, correction, directions
 from .core import InputError, log, pick
-from lowrank_nb.exact_steps import (
-    exact_updates,
-    exact_updates_sharded,
-    exact_updates_shared,
-    local_part,
-)
+from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
+from .exact_steps import local_part
 from .lowrank import LowRankLinear
 
 # %% ../nbs/22_loro_adamw.ipynb #4566fd12
@@ -32,13 +28,20 @@ def _factor_layers(model:nn.Module)->list[LowRankLinear]:
     layers = (m for m in model.modules() if isinstance(m, LowRankLinear))
     return [m for m in layers if m.A.requires_grad and m.B.requires_grad]
 
+def _hidden_size(model:nn.Module)->int|None:
+    "Return the config's hidden size; the model may be wrapped by DDP, torch.compile or PEFT."
+    for module in model.modules():
+        size = getattr(getattr(module, "config", None), "hidden_size", None)
+        if size: return size
+    return None
+
 def param_groups(
-    model:nn.Module,
+    model:nn.Module,           # may be wrapped
     hidden_size:int|None=None, # the lr scaler's denominator; None: the model config's
     weight_decay:float=0.0,
 )->list[dict]:                 # the regular group, then one per rank: B1, A1, B2, A2, ...
     "Sort trainable parameters into the groups that `LOROAdamW` and `refresh_moments` understand."
-    hidden = hidden_size or getattr(getattr(model, "config", None), "hidden_size", None)
+    hidden = hidden_size or _hidden_size(model)
     by_rank = {}
     for m in _factor_layers(model):
         by_rank.setdefault((m.rank, m.nonlinear), []).extend([m.B, m.A])
@@ -68,8 +71,19 @@ def refresh_moments(
     for o in inner_optimizers(optimizer):
         for g in o.param_groups:
             if which!="all" and (which=="lrk")!=bool(g.get("factors")): continue
-            for p in g["params"]: o.state.pop(p, None)
+            for p in g["params"]: _reset(o, p)
             if "step" in g: g["step"] = 0  # optimizers that count by group
+
+def _reset(optimizer:Optimizer, p:torch.Tensor)->None:
+    "Zero the state of one parameter, or drop it if it is not made of tensors and numbers."
+    state = optimizer.state.get(p, {})
+    plain = torch.Tensor, nn.Parameter, DTensor, int, float
+    if any(type(value) not in plain and value is not None for value in state.values()):
+        del optimizer.state[p]
+        return
+    for name,value in state.items():
+        if isinstance(value, torch.Tensor): value.zero_()
+        elif value is not None: state[name] = type(value)(0)
 
 # %% ../nbs/22_loro_adamw.ipynb #aa2aaa33
 def _check_options(lr:float, betas:tuple, exact_every:int, refresh:str|None,
@@ -80,46 +94,88 @@ def _check_options(lr:float, betas:tuple, exact_every:int, refresh:str|None,
     if math.isfinite(lr) and lr>=0 and all(0<=b<1 for b in betas): return
     raise InputError(f"lr, betas: got {lr}, {betas}; expected lr >= 0 and betas in [0, 1)")
 
-def _check_factors(groups:list[dict], refresh:str|None)->None: # groups that take exact steps
-    if any(g.get("nonlinear") for g in groups):
+def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
+    if group.get("nonlinear"):
         raise InputError("loro_type: loro needs the product of the factors, got layers with an "
                          "activation between them; expected eucl, or another optimizer")
-    if groups and not refresh:
-        log.info("exact updates without a refresh: moments outlive the basis they were taken in")
+    if group["lr_scaler"] not in (-1, "auto") or group.get("hidden_size"): return
+    raise InputError("hidden_size: missing, got a model without a config; "
+                     "expected param_groups(model, hidden_size=...)")
 
 # %% ../nbs/22_loro_adamw.ipynb #d22e4dca
 class LOROAdamW(Optimizer):
-    "AdamW whose factor groups (see `param_groups`) take LORO's lazy and exact steps."
+    "AdamW whose pairs of factors take LORO's lazy and exact steps."
     def __init__(self,
-        params:Iterable,          # groups from param_groups; plain parameters are regular ones
+        params:nn.Module|Iterable, # a model, which may be wrapped, or groups from param_groups
         lr:float=1e-3,            # peak step size; LORO's recipes use 0.005 to 0.01 with scaler -1
         betas:tuple=(0.9, 0.999),
         eps:float=1e-6,           # added to sqrt(v) before bias correction
         weight_decay:float=0.0,   # decoupled
         loro_type:str="loro",     # loro: Riemannian; eucl: plain Adam on the factors
-        exact_every:int=1,        # updates between exact steps, --loro_freq (500 in the recipes)
+        exact_every:int=500,      # updates between exact steps, --loro_freq
         lr_scaler:float|str=-1,   # scale of lazy steps; -1 or 'auto': rank / hidden_size
-        refresh:str|None=None,    # all, lrk or reg; None: never
-        refresh_every:int=0,      # updates between refreshes
+        refresh:str|None="all",   # all, lrk or reg; None: never
+        refresh_every:int|None=None, # updates between refreshes; None: as exact_every
         share:bool=True,          # split exact steps across processes that hold the same factors
     ):
-        self.loro_type = pick(loro_type, ("loro", "eucl"), "loro_type")
-        self.refresh = refresh if refresh is None else pick(refresh, REFRESH, "refresh")
-        _check_options(lr, betas, exact_every, self.refresh, refresh_every)
-        self.exact_every, self.refresh_every = exact_every, refresh_every
-        self.lr_scaler, self.share = lr_scaler, share
-        self.last_exact, self.last_routes = False, []  # of the last update
+        """Raises `InputError` for settings out of range, and for the type loro if there is no pair
+        of factors or a pair without a product."""
+        if isinstance(params, nn.Module): params = param_groups(params, weight_decay=weight_decay)
+        loro_type = pick(loro_type, ("loro", "eucl"), "loro_type")
+        refresh = refresh if refresh is None else pick(refresh, REFRESH, "refresh")
+        refresh_every = exact_every if refresh_every is None else refresh_every
+        _check_options(lr, betas, exact_every, refresh, refresh_every)
+        own = dict(loro_type=loro_type, exact_every=exact_every, lr_scaler=lr_scaler,
+                   refresh=refresh, refresh_every=refresh_every, share=share)
         rest = dict(weight_decay=weight_decay, factors=False, updates=0)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, **rest))
-        factors = [g for g in self.param_groups if g["factors"]]
-        if self.loro_type=="loro": _check_factors(factors, self.refresh)
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, **rest, **own))
+        if loro_type=="loro": self._check_factors(refresh)
 
 # %% ../nbs/22_loro_adamw.ipynb #5806267e
 @patch
+def add_param_group(self:LOROAdamW, param_group:dict)->None:
+    "Add a group, such as one of `param_groups`. Raises `InputError` as the class does."
+    group = self.defaults | param_group
+    if group["factors"] and group["loro_type"]=="loro": _check_pairs(group)
+    Optimizer.add_param_group(self, param_group)
+
+@patch
+def _check_factors(self:LOROAdamW, refresh:str|None)->None:
+    if not any(g["factors"] for g in self.param_groups):
+        raise InputError("loro_type: loro needs pairs of factors, got parameters without one; "
+                         "expected LOROAdamW(model) or groups from param_groups(model), "
+                         "or loro_type='eucl'")
+    if not refresh:
+        log.info("exact updates without a refresh: moments outlive the basis they were taken in")
+
+# %% ../nbs/22_loro_adamw.ipynb #b41cbd90
+@patch
+def __setstate__(self:LOROAdamW, state:dict)->None:
+    Optimizer.__setstate__(self, state)
+    self.last_exact, self.last_routes = False, []
+    for group in self.param_groups:
+        for name,value in self.defaults.items(): group.setdefault(name, value)
+
+@patch
+def load_state_dict(self:LOROAdamW, state_dict:dict)->None:
+    """Load moments and settings. Moments stay float32 for bfloat16 weights: torch would round them
+    to the type of their parameter."""
+    Optimizer.load_state_dict(self, state_dict)
+    names = [i for g in state_dict["param_groups"] for i in g["params"]]
+    params = [p for g in self.param_groups for p in g["params"]]
+    for i,p in zip(names, params):
+        for kind in ("exp_avg", "exp_avg_sq"):
+            if kind not in state_dict["state"].get(i, {}): continue
+            saved = state_dict["state"][i][kind]
+            wide = torch.promote_types(p.dtype, torch.float32)
+            if p.dtype!=wide: self.state[p][kind] = saved.to(p.device, wide).clone()
+
+# %% ../nbs/22_loro_adamw.ipynb #6d12da4d
+@patch
 def scale(self:LOROAdamW, group:dict)->float:
     "Return the lr scaler of a factor group."
-    if self.lr_scaler in (-1, "auto"): return group["rank"]/group["hidden_size"]
-    return float(self.lr_scaler)
+    if group["lr_scaler"] in (-1, "auto"): return group["rank"]/group["hidden_size"]
+    return float(group["lr_scaler"])
 
 # %% ../nbs/22_loro_adamw.ipynb #2e8cf357
 @patch
@@ -164,22 +220,18 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
         dB, dA = (found.get(p, (None, None))[0] for p in (B, A))
         pairs.append((B, A))
         jobs.append((B.detach(), A.detach(), dB, dA, found[B if B in found else A][1]))
-    for (B,A),(b,a) in zip(pairs, self._many(pairs)(jobs, self.last_routes)):
+    for (B,A),(b,a) in zip(pairs, self._many(pairs, group["share"])(jobs, self.last_routes)):
         local_part(B).copy_(b)
         local_part(A).copy_(a)
 
 @patch
-def _many(self:LOROAdamW, pairs:list)->Callable:
+def _many(self:LOROAdamW, pairs:list, share:bool)->Callable:
     "Choose who makes the exact updates: this process, all of them, or all on sharded pairs."
     if isinstance(pairs[0][0], DTensor): return exact_updates_sharded
-    group = dist.is_available() and dist.is_initialized() and dist.get_world_size()>1
-    return exact_updates_shared if self.share and group else exact_updates
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size()>1
+    return exact_updates_shared if share and several else exact_updates
 
 # %% ../nbs/22_loro_adamw.ipynb #8b1a66e3
-def _loss_of(closure:Callable|None)->float|None:
-    if closure is None: return None
-    with torch.enable_grad(): return closure()
-
 @patch
 def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
     "Make a plain step on every parameter of a group."
@@ -198,15 +250,18 @@ def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
 @torch.no_grad()
 def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
     "Make one update."
-    loss, self.last_exact, self.last_routes = _loss_of(closure), False, []
+    self.last_exact, self.last_routes, loss = False, [], None
+    if closure is not None:
+        with torch.enable_grad(): loss = closure()
     for g in self.param_groups:
         counts = self._by_count(g)
         g["updates"] += 1
-        riemannian = g["factors"] and self.loro_type=="loro"
-        if counts and riemannian and float(g["lr"]) and g["updates"]%self.exact_every==0:
+        riemannian = g["factors"] and g["loro_type"]=="loro"
+        if counts and riemannian and float(g["lr"]) and g["updates"]%g["exact_every"]==0:
             self._exact(g, counts)
             self.last_exact = True
         else: self._lazy(g, counts, riemannian)
-    refresh = self.refresh and self.param_groups[0]["updates"]%self.refresh_every==0
-    if refresh: refresh_moments(self, self.refresh)
+    first = self.param_groups[0]
+    if first["refresh"] and first["updates"]%first["refresh_every"]==0:
+        refresh_moments(self, first["refresh"])
     return loss

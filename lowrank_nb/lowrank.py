@@ -152,6 +152,13 @@ class LowRankLinear(nn.Module):
     def to_linear(self)->nn.Linear: return _to_linear(self)      # computes the same
     def dense_weight(self)->Tensor: return self.B @ self.A       # (out, in), differentiable
     def forward(self, x:Tensor)->Tensor: return F.linear(F.linear(x, self.A), self.B, self.bias)
+
+    @property
+    def weight(self)->Tensor:
+        "The dense weight (out, in), for code that reads it instead of calling the layer."
+        if self.nonlinear: raise AttributeError('weight')
+        return self.dense_weight()
+
     def extra_repr(self)->str: return _describe(self)
 
 # %% ../nbs/01_lowrank.ipynb #1733a960

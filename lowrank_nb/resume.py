@@ -6,20 +6,24 @@
 __all__ = ['run_state', 'load_weights', 'load_checkpoint', 'resume', 'Save']
 
 # %% ../nbs/45_resume.ipynb #748fb278
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
 
 from .core import InputError, log
 from .export import model_card
+from .loro_adamw import inner_optimizers
 from .nan_guard import bad_weight
 from .process import Process, set_rng_state
 from .run_folder import SaveError, checkpoints, clean_up, save_checkpoint, step_of
-from .sharding import gather, load_parts, merge_optimizer_state, must_fit
+from .sharding import gather, load_parts, merge_optimizer_state, misfit
 from .sharding import split_optimizer_state, write_parts
 from .training import Callback, Trainer
 
@@ -29,21 +33,37 @@ def run_state(
 )->tuple[dict,dict]: # shared by all processes; of this process
     "Return what a checkpoint needs beside the weights."
     shared = dict(
-        optimizer=trainer.optimizer.state_dict(), scheduler=trainer.scheduler.state_dict(),
+        optimizer=trainer.optimizer.state_dict(), optimizer_class=_class_of(trainer.optimizer),
+        scheduler=trainer.scheduler.state_dict(),
         step=trainer.step, tokens_seen=trainer.tokens_seen, evaluated=trainer.evaluated,
         skipped=trainer.skipped, in_a_row=trainer.in_a_row)
     return shared, trainer.position or trainer.own_state()
 
 # %% ../nbs/45_resume.ipynb #54e45463
 def load_weights(
-    model:PreTrainedModel, # from wrap; filled in place
+    model:PreTrainedModel, # filled in place
     folder:str|Path,       # a checkpoint
 )->None:
-    "Load all weights of a checkpoint. Raises `InputError` if names or shapes differ."
-    weights = {}
-    for file in sorted(Path(folder).glob("*.safetensors")): weights.update(load_file(file))
-    must_fit(model, {name: weight.shape for name,weight in weights.items()}, folder)
-    model.load_state_dict(weights, strict=False) # tied weights are stored once
+    """Load all weights of a checkpoint. Raises `InputError` if names or shapes differ.
+    Transformers reads them, since it may store them under other names than the model's."""
+    options = dict(config=deepcopy(model.config), dtype=model.dtype, ignore_mismatched_sizes=True)
+    with _without_warnings():
+        try: stored, info = type(model).from_pretrained(folder, output_loading_info=True, **options)
+        except InputError as e: raise InputError(f"--continue_from: {e}") from None
+    differ = [*info["missing_keys"], *info["unexpected_keys"]]
+    differ += [key for key,*_ in info["mismatched_keys"]]
+    if differ: raise misfit(sorted(differ)[0], folder)
+    model.load_state_dict(stored.state_dict())
+
+@contextmanager
+def _without_warnings()->Iterator[None]: # what they say becomes one line of ours
+    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try: yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bar: hf_logging.enable_progress_bar()
 
 def load_checkpoint(
     folder:str|Path,
@@ -62,11 +82,33 @@ def load_checkpoint(
 
 # %% ../nbs/45_resume.ipynb #adb1f5d1
 _MOMENTS = Path("training")/"optimizer" # the moments of a sharded run, in parts
+_COUNTS = "params", "updates", "step", "roundings", "lr" # of a group; the rest are settings
+
+def _class_of(optimizer:torch.optim.Optimizer)->str:
+    return " and ".join(type(o).__name__ for o in inner_optimizers(optimizer))
+
+def _check_optimizer(optimizer:torch.optim.Optimizer, was:str|None, folder:str|Path)->None:
+    now = _class_of(optimizer)
+    if was in (None, now): return # checkpoints of the first format do not say
+    raise InputError(f"--optimizer: {folder} holds the state of {was}, got {now}; "
+                     "expected the optimizer of the checkpoint")
+
+def _settings(optimizer:torch.optim.Optimizer)->list[dict]:
+    return [{k: v for k,v in g.items() if k not in _COUNTS} for g in optimizer.param_groups]
+
+def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->None:
+    "Let the flags of this run decide: rate, decay and the rest, not those of the checkpoint."
+    for group,given in zip(trainer.optimizer.param_groups, settings): group.update(given)
+    schedule = trainer.scheduler
+    schedule.base_lrs = rates
+    for group,rate,factor in zip(trainer.optimizer.param_groups, rates, schedule.lr_lambdas):
+        group["lr"] = rate*factor(schedule.last_epoch)
+    schedule._last_lr = [g["lr"] for g in trainer.optimizer.param_groups]
 
 def resume(
     trainer:Trainer,
     folder:str|Path, # a checkpoint
-    saved:nn.Module, # the trainer's model, from wrap
+    saved:nn.Module, # the trainer's model
 )->None:
     "Continue from a checkpoint. Raises `InputError` if it does not fit."
     if trainer.sharded: load_parts(saved, folder)
@@ -76,8 +118,11 @@ def resume(
     if trainer.sharded or moments.is_dir():
         shared["optimizer"] = merge_optimizer_state(
             trainer.optimizer, shared["optimizer"], moments)
+    _check_optimizer(trainer.optimizer, shared.get("optimizer_class"), folder)
+    settings, rates = _settings(trainer.optimizer), list(trainer.scheduler.base_lrs)
     trainer.optimizer.load_state_dict(shared["optimizer"])
     trainer.scheduler.load_state_dict(shared["scheduler"])
+    _apply_settings(trainer, settings, rates)
     for name in ("step", "tokens_seen", "evaluated"): setattr(trainer, name, shared[name])
     trainer.skipped = shared.get("skipped", 0) # format 0 has neither
     trainer.in_a_row = shared.get("in_a_row", 0)
@@ -91,7 +136,7 @@ class Save(Callback):
     def __init__(self,
         save_dir:str|Path,       # the directory of the run
         every:int,               # updates
-        saved:PreTrainedModel,   # the trainer's model, from wrap
+        saved:PreTrainedModel,   # the trainer's model
         tokenizer:PreTrainedTokenizerBase|None=None, # saved beside the model
         keep_last:int|None=None, # newest checkpoints to keep; None: all
     ):

@@ -206,7 +206,7 @@ def check_format(
 def save_checkpoint(
     save_dir:str|Path,      # the directory of the run
     step:int,               # names the folder model_<step>
-    model:PreTrainedModel,  # from wrap
+    model:PreTrainedModel,
     tokenizer:PreTrainedTokenizerBase|None, # None: the checkpoint has none
     shared:dict,            # state that is the same on every process
     own:dict,               # state of this process

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHARDED', 'blocks', 'shard', 'check_sharded', 'gather', 'stored_tensors', 'read_parts', 'write_parts', 'must_fit',
-           'load_parts', 'split_optimizer_state', 'merge_optimizer_state']
+           'misfit', 'load_parts', 'split_optimizer_state', 'merge_optimizer_state']
 
 # %% ../nbs/44_sharding.ipynb #8ef3c585
 from pathlib import Path
@@ -69,7 +69,7 @@ def check_sharded(
 
 # %% ../nbs/44_sharding.ipynb #92f5a82e
 def gather(
-    model:nn.Module, # from wrap
+    model:nn.Module,
 )->dict[str,Tensor]: # on rank 0; empty on the others
     """Gather the whole weights on the CPU; tied ones share their memory.
     Every process must call it."""
@@ -114,18 +114,27 @@ def must_fit(
     tied = {name for name in own if name not in shapes and ids.get(name, 0) in stored}
     differ = sorted((set(own)-tied) ^ set(shapes))
     differ = differ or sorted(k for k in shapes if own[k].shape!=torch.Size(shapes[k]))
-    if differ:
-        raise InputError(f"--continue_from: the model differs at {differ[0]}, got {folder}; "
-                         "expected the flags it was trained with")
+    if differ: raise misfit(differ[0], folder)
     return {name: own[name] for name in shapes}
 
+def misfit(
+    name:str,        # of the first weight that differs
+    folder:str|Path, # the checkpoint
+)->InputError:
+    "Make the error for a checkpoint whose weights are not those of the model."
+    return InputError(f"--continue_from: the model differs at {name}, got {folder}; "
+                      "expected the flags it was trained with")
+
 def load_parts(
-    model:nn.Module, # from wrap; sharded or whole; filled in place
+    model:nn.Module, # sharded or whole; filled in place
     folder:str|Path, # a checkpoint
 )->None:
     "Load weights so that no process reads more than its part. Raises `InputError` if they differ."
-    shapes = {name: meta.size for name,meta in stored_tensors(folder).items()}
-    read_parts(must_fit(model, shapes, folder), folder)
+    stored = {name: meta.size for name,meta in stored_tensors(folder).items()}
+    prefix = "lm." if all(name.startswith("lm.") for name in stored) else "" # the first format
+    shapes = {name.removeprefix(prefix): size for name,size in stored.items()}
+    own = must_fit(model, shapes, folder)
+    read_parts({prefix+name: tensor for name,tensor in own.items()}, folder)
 
 # %% ../nbs/44_sharding.ipynb #e229bad1
 def split_optimizer_state(

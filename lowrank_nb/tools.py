@@ -23,7 +23,7 @@ from .core import pick
 from .costs import cost_report, format_bytes
 from .data import TextSource, load_tokenizer, prepare, text_source
 from .export import export
-from .factorize import KINDS, nonlinear, plan
+from .layers import KINDS, nonlinear, plan
 from .files import markdown_table
 from .flags import FlagParser, Range, flag, run_command
 from .models import build_model, fit_vocabulary
@@ -75,8 +75,9 @@ def cost_row(
     options = optimizer_options(method, config.training, optimizer)
     memory, _ = run_memory(config.model, config.training.batch_size, model, factors, optimizer,
                            options, dtype)
-    parts = [memory[name] for name in ("weights", "gradients", "optimizer", "activations")]
-    sizes = [format_bytes(n) for n in (*parts, sum(memory.values()))]
+    parts = [memory.get(name) for name in ("weights", "gradients", "optimizer", "activations")]
+    held = None if None in parts else sum(memory.values())
+    sizes = ["not counted" if n is None else format_bytes(n) for n in (*parts, held)]
     return [kind, optimizer, f"{total['params']/1e6:,.1f}", f"{3*total['flops']/1e9:,.3f}", *sizes]
 
 # %% ../nbs/57_tools.ipynb #5aac5dab
