@@ -161,6 +161,8 @@ class LowRankConfig(PretrainedConfig):
     "What `AutoConfig` finds under 'lowrank'. It hands over to the config of the architecture."
     model_type = "lowrank"
 
+    def __init__(self, **kwargs:Any): super().__init__(**kwargs)
+
     @classmethod
     def from_dict(cls, config_dict:dict, **kwargs:Any)->PretrainedConfig:
         "Return the config of the factorized architecture. Raises `InputError` without one."
@@ -193,7 +195,7 @@ def _replace_config(model:nn.Module, config:PretrainedConfig)->None:
 
 def become_lowrank(
     model:PreTrainedModel,  # changed in place
-    config:FactorizeConfig, # how `replace_layers` has changed it, after earlier calls
+    config:FactorizeConfig, # how it was changed, after earlier calls
 )->None:
     "Give a model the class and the config that describe it."
     new, base = deepcopy(model.config), type(model)

@@ -20,10 +20,10 @@ from .config import DataFlags, MethodFlags, RunFlags, SHORTHANDS, TABLES
 from .config import Config, ModelFlags, TrainingFlags
 from .core import InputError, pick
 from .data import TextSource, load_tokenizer, text_source
-from .factorize import factorize
+from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import unread
-from .layers import Choice, FactorizeConfig, check_factorize, load_plugin
+from .layers import Choice, FactorizeConfig, check_factorize
 from .layers import nonlinear, pick_kind, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
@@ -155,7 +155,11 @@ def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->No
     if method.loro_refresh and not method.loro_refresh_freq:
         raise InputError("--loro_refresh_freq: missing for --loro_refresh; "
                          "expected a number of updates, such as 500")
-    if optimizer=="loro_adamw" and method.loro_type=="loro" and nonlinear(factors):
+    riemannian = optimizer=="loro_adamw" and method.loro_type=="loro"
+    if riemannian and factors.kind in ("dense", "zero"):
+        raise InputError(f"--loro_scope: loro_adamw needs pairs of factors, got a {factors.kind} "
+                         "model; expected all, attn or mlp, or --loro_type eucl")
+    if riemannian and nonlinear(factors):
         raise InputError(f"--loro_type: factors of {factors.kind} have a nonlinearity between them "
                          "and no product, got loro; expected eucl, or --optimizer adamw "
                          f"--parameterization {factors.kind}")

@@ -30,7 +30,7 @@ from .config import parse_flags
 from .core import InputError
 from .costs import cost_report
 from .data import text_source
-from .layers import load_plugin
+from .factorize import load_plugin
 from .files import (
     append_jsonl, git_commit, markdown_table, read_json, read_jsonl, read_metrics)
 from .plots import finished, markdown, summarize

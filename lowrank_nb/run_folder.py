@@ -9,6 +9,7 @@ __all__ = ['MANIFEST', 'FORMAT', 'lock_folder', 'make_run_folder', 'remove_empty
 
 # %% ../nbs/43_run_folder.ipynb #135dc9cd
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -22,7 +23,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import __version__
-from .core import InputError, brief
+from .core import InputError, brief, log
 from .files import read_json, write_json
 from .process import Process
 
@@ -43,6 +44,10 @@ def lock_folder(
         file.close()
         raise InputError(f"--save_dir: another run is using it, got {folder}; "
                          "expected another folder, or wait until that run ends") from None
+    except OSError as e:
+        if e.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP): raise
+        log.warning(f"{folder}: its file system has no locks ({e.strerror}); do not start a second "
+                    "run in this folder")
     return file
 
 # %% ../nbs/43_run_folder.ipynb #35dd36bd
@@ -258,6 +263,8 @@ def _flush(path:Path)->None:
     "Wait until the disk has a file, or the names in a folder."
     descriptor = os.open(path, os.O_RDONLY)
     try: os.fsync(descriptor)
+    except OSError as e: # some network file systems cannot flush a folder
+        if not path.is_dir() or e.errno in (errno.EIO, errno.ENOSPC): raise
     finally: os.close(descriptor)
 
 # %% ../nbs/43_run_folder.ipynb #5e86c468

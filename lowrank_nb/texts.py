@@ -91,7 +91,13 @@ def _table_texts(file:IO, name:str)->Iterator[str]:
     kind = schema.field("text").type
     if not _is_text(kind):
         raise InputError(f'{name}: column "text" is not a string, got {kind}; expected strings')
-    for batch in batches: yield from filter(None, batch.column("text").to_pylist())
+    for batch in batches: yield from filter(None, _strings(batch.column("text")))
+
+def _strings(column:pa.Array)->list[str|None]:
+    "Return the strings of a column; a byte that is not UTF-8 becomes U+FFFD, as in JSON."
+    try: return column.to_pylist()
+    except UnicodeDecodeError: rows = column.cast(pa.large_binary()).to_pylist()
+    return [row if row is None else row.decode("utf-8", "replace") for row in rows]
 
 # %% ../nbs/30_texts.ipynb #8b2e6c2f
 ENDINGS = ".json.gz", ".jsonl.gz", ".json", ".jsonl", ".parquet", ".arrow"

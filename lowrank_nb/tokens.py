@@ -43,6 +43,9 @@ def load_tokenizer(
     tok = _from_folder(name) if is_path else _from_hub(name)
     if tok.eos_token_id is None:
         raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
+    if not tok.is_fast:
+        raise InputError(f"--tokenizer: {type(tok).__name__} does not say which characters a token "
+                         f"stands for, got {name}; expected a tokenizer with offsets (a fast one)")
     if tok.pad_token_id is None: tok.pad_token = tok.eos_token  # labels are masked by length
     return tok
 
@@ -55,6 +58,7 @@ def tokenize(
 )->dict:
     "Call a tokenizer on a list of documents."
     cut = dict(truncation=True, max_length=max_length) if max_length else {}
+    tok.truncation_side = "right" # a document is cut at its end, whatever chats want
     return tok(texts, return_attention_mask=False, verbose=False, **cut, **options)
 
 def ended(

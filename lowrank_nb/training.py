@@ -11,8 +11,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -67,8 +68,10 @@ class Trainer:
         self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
         self.loss_module = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)
         self.model, self.sharded = self.loss_module.model, is_sharded(self.loss_module)
+        unreached = partial(_unreached, self.loss_module)
         if self.compile: self.loss_module = torch.compile(self.loss_module)
-        self.net = self.loss_module if self.sharded else _replicate(self.loss_module, self.process)
+        self.net = self.loss_module
+        if not self.sharded: self.net = _replicate(self.net, self.process, unreached)
         self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
         self.evaluated, self.interrupted, self.skip = -1, False, False
         self.position, self.row = None, {}
@@ -77,11 +80,20 @@ class Trainer:
         for callback in self.callbacks: getattr(callback, event)(self)
 
 # %% ../nbs/40_training.ipynb #108117aa
-def _replicate(loss_module:nn.Module, process:Process)->nn.Module:
+def _unreached(loss_module:LMLoss)->bool:
+    "Whether the loss does not depend on some parameter, as in the control."
+    ps = [p for p in loss_module.parameters() if p.requires_grad]
+    ids = torch.zeros(1, 2, dtype=torch.long, device=ps[0].device)
+    with torch.random.fork_rng():
+        nats, _ = loss_module(ids, ids)
+    return any(g is None for g in torch.autograd.grad(nats, ps, allow_unused=True))
+
+def _replicate(loss_module:nn.Module, process:Process, unreached:Callable)->nn.Module:
     "Wrap a module so that its gradients are averaged over the processes."
     if process.world==1: return loss_module
     devices = [process.device] if process.device.type=="cuda" else None
-    return DistributedDataParallel(loss_module, device_ids=devices)
+    return DistributedDataParallel(loss_module, device_ids=devices,
+                                   find_unused_parameters=unreached())
 
 # %% ../nbs/40_training.ipynb #56e21a2c
 @patch
