@@ -124,12 +124,20 @@ def _describe(layer:nn.Module)->str:
     return (f'in_features={layer.in_features}, out_features={layer.out_features}, '
             f'rank={layer.rank}, bias={layer.bias is not None}')
 
-# %% ../nbs/01_lowrank.ipynb #e0ebdbee
-class LowRankLinear(nn.Module):
-    """Compute x Aᵀ Bᵀ (+ bias), a linear layer whose weight `B @ A` has rank at most `rank`.
-    Raises `InputError` unless 1 <= rank <= min(in_features, out_features)."""
+# %% ../nbs/01_lowrank.ipynb #7d40f1aa
+class _HasWeight(nn.Module):
     nonlinear = False # whether an activation stands between the factors
 
+    @property
+    def weight(self)->Tensor:
+        "The dense weight (out, in), for code that reads it instead of calling the layer."
+        if self.nonlinear: raise AttributeError('weight')
+        return self.dense_weight()
+
+# %% ../nbs/01_lowrank.ipynb #e0ebdbee
+class LowRankLinear(_HasWeight):
+    """Compute x Aᵀ Bᵀ (+ bias), a linear layer whose weight `B @ A` has rank at most `rank`.
+    Raises `InputError` unless 1 <= rank <= min(in_features, out_features)."""
     def __init__(self, in_features:int, out_features:int,
         rank:int,          # width between the factors
         bias:bool=False,
@@ -152,13 +160,6 @@ class LowRankLinear(nn.Module):
     def to_linear(self)->nn.Linear: return _to_linear(self)      # computes the same
     def dense_weight(self)->Tensor: return self.B @ self.A       # (out, in), differentiable
     def forward(self, x:Tensor)->Tensor: return F.linear(F.linear(x, self.A), self.B, self.bias)
-
-    @property
-    def weight(self)->Tensor:
-        "The dense weight (out, in), for code that reads it instead of calling the layer."
-        if self.nonlinear: raise AttributeError('weight')
-        return self.dense_weight()
-
     def extra_repr(self)->str: return _describe(self)
 
 # %% ../nbs/01_lowrank.ipynb #1733a960
