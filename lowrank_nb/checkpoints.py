@@ -48,6 +48,7 @@ def _named(cls:type, base:type)->type:
     _MADE[cls.__name__] = cls
     return cls
 
+# %% ../nbs/12_checkpoints.ipynb #d238ff4c
 @cache
 def config_class(
     base:type[PretrainedConfig], # such as LlamaConfig
@@ -157,6 +158,7 @@ def _register(base:type[PretrainedConfig])->type[PretrainedConfig]:
         if __name__!="__main__": model_class(model).register_for_auto_class(auto.__name__)
     return config
 
+# %% ../nbs/12_checkpoints.ipynb #979e4a0d
 class LowRankConfig(PretrainedConfig):
     "What `AutoConfig` finds under 'lowrank'. It hands over to the config of the architecture."
     model_type = "lowrank"
@@ -208,6 +210,7 @@ def become_lowrank(
     new.factorize = record[0] if len(record)==1 else record
     _replace_config(model, new)
 
+# %% ../nbs/12_checkpoints.ipynb #469101d7
 def become_dense(
     model:PreTrainedModel, # without low-rank layers; changed in place
 )->None:

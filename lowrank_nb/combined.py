@@ -42,11 +42,13 @@ class CombinedOptimizer(Optimizer):
         "Drop all gradients."
         for o in self.optimizers: o.zero_grad(set_to_none)
 
-    def step(self, closure:Callable|None=None)->float|None:
-        "Make one step of each optimizer."
-        loss = loss_of(closure)
-        for o in self.optimizers: o.step()
-        return loss
+# %% ../nbs/23_combined.ipynb #e7ebc22b
+@patch
+def step(self:CombinedOptimizer, closure:Callable|None=None)->float|None:
+    "Make one step of each optimizer."
+    loss = loss_of(closure)
+    for o in self.optimizers: o.step()
+    return loss
 
 def loss_of(closure:Callable|None)->float|None:
     "Compute the loss by a closure, if there is one."

@@ -58,6 +58,7 @@ def _attention_blocks(model:nn.Module)->int:
     def block(path): return tuple(path[:1+next(i for i,x in enumerate(path) if x.isdigit())])
     return len({block(path) for path in paths})
 
+# %% ../nbs/15_costs.ipynb #060c07da
 def _count_modules(model:nn.Module)->dict[str,dict]: # part -> counts
     rows, seen, head = {}, set(), model.get_output_embeddings()
     for name,module in model.named_modules():

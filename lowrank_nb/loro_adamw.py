@@ -35,6 +35,7 @@ def _hidden_size(model:nn.Module)->int|None:
         if size: return size
     return None
 
+# %% ../nbs/22_loro_adamw.ipynb #374b25e2
 def param_groups(
     model:nn.Module,           # may be wrapped
     hidden_size:int|None=None, # the lr scaler's denominator; None: the model config's

@@ -65,6 +65,7 @@ def _without_warnings()->Iterator[None]: # what they say becomes one line of our
         hf_logging.set_verbosity(level)
         if bar: hf_logging.enable_progress_bar()
 
+# %% ../nbs/45_resume.ipynb #aa718733
 def load_checkpoint(
     folder:str|Path,
     process:Process|None=None,
@@ -105,6 +106,7 @@ def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->No
         group["lr"] = rate*factor(schedule.last_epoch)
     schedule._last_lr = [g["lr"] for g in trainer.optimizer.param_groups]
 
+# %% ../nbs/45_resume.ipynb #983d47c5
 def resume(
     trainer:Trainer,
     folder:str|Path, # a checkpoint

@@ -125,6 +125,7 @@ def misfit(
     return InputError(f"--continue_from: the model differs at {name}, got {folder}; "
                       "expected the flags it was trained with")
 
+# %% ../nbs/44_sharding.ipynb #3dfc34fb
 def load_parts(
     model:nn.Module, # sharded or whole; filled in place
     folder:str|Path, # a checkpoint

@@ -83,6 +83,7 @@ def _is_text(kind:pa.DataType)->bool:
     tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
     return any(is_kind(kind) for is_kind in tests)
 
+# %% ../nbs/30_texts.ipynb #e0d69526
 def _table_texts(file:IO, name:str)->Iterator[str]:
     "Yield the texts of a table, empty ones left out. Raises `InputError`."
     schema, batches = _open_table(file, name)

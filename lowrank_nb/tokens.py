@@ -33,6 +33,7 @@ def _from_hub(name:str)->PreTrainedTokenizerBase:
     problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
     return ask_hub(f"api/models/{name}", lambda: AutoTokenizer.from_pretrained(name), problem)
 
+# %% ../nbs/31_tokens.ipynb #5a208d23
 def load_tokenizer(
     name:str="t5-base", # a folder, a name on the hub, or 'bytes'
 )->PreTrainedTokenizerBase:

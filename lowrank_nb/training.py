@@ -11,9 +11,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -68,10 +67,9 @@ class Trainer:
         self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
         self.loss_module = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)
         self.model, self.sharded = self.loss_module.model, is_sharded(self.loss_module)
-        unreached = partial(_unreached, self.loss_module)
+        plain = self.loss_module
         if self.compile: self.loss_module = torch.compile(self.loss_module)
-        self.net = self.loss_module
-        if not self.sharded: self.net = _replicate(self.net, self.process, unreached)
+        self.net = self.loss_module if self.sharded else _replicate(self, plain)
         self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
         self.evaluated, self.interrupted, self.skip = -1, False, False
         self.position, self.row = None, {}
@@ -88,12 +86,13 @@ def _unreached(loss_module:LMLoss)->bool:
         nats, _ = loss_module(ids, ids)
     return any(g is None for g in torch.autograd.grad(nats, ps, allow_unused=True))
 
-def _replicate(loss_module:nn.Module, process:Process, unreached:Callable)->nn.Module:
-    "Wrap a module so that its gradients are averaged over the processes."
+def _replicate(trainer:Trainer, plain:LMLoss)->nn.Module: # `plain` is not compiled
+    "Wrap the loss so that its gradients are averaged over the processes."
+    loss_module, process = trainer.loss_module, trainer.process
     if process.world==1: return loss_module
     devices = [process.device] if process.device.type=="cuda" else None
     return DistributedDataParallel(loss_module, device_ids=devices,
-                                   find_unused_parameters=unreached())
+                                   find_unused_parameters=_unreached(plain))
 
 # %% ../nbs/40_training.ipynb #56e21a2c
 @patch
