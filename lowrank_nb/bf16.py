@@ -13,7 +13,8 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .combined import CombinedOptimizer, loss_of
+from .combined import CombinedOptimizer
+from .loro_adamw import loss_of
 
 # %% ../nbs/25_bf16.ipynb #456e40c2
 def stochastic_round(
@@ -27,6 +28,13 @@ def stochastic_round(
     return ((bits+noise) & -65536).view(torch.float32).bfloat16()  # the upper half of a float32
 
 # %% ../nbs/25_bf16.ipynb #b6308969
+def _wide(grad:Tensor|None)->Tensor|None: return None if grad is None else grad.float()
+
+def _replace(p:nn.Parameter, data:Tensor, grad:Tensor|None)->None:
+    p.grad = None # a gradient has the type of its parameter
+    p.data = data
+    p.grad = grad
+
 class StochasticBF16(CombinedOptimizer):
     "Run the optimizer that `make(model)` returns on float32 copies of the bfloat16 parameters."
     def __init__(self, make:Callable, model:nn.Module):
@@ -38,13 +46,13 @@ class StochasticBF16(CombinedOptimizer):
 
     @contextmanager
     def _widened(self)->Iterator[dict]: # parameter -> its bfloat16 numbers
-        "Hold float32 numbers in the bfloat16 parameters for a while."
+        "Hold float32 numbers in the bfloat16 parameters and their gradients for a while."
         ps = (p for g in self.param_groups for p in g["params"])
-        low = {p: p.data for p in ps if p.dtype==torch.bfloat16}
-        for p,data in low.items(): p.data = data.float()
-        try: yield low
+        low = {p: (p.data, p.grad) for p in ps if p.dtype==torch.bfloat16}
+        for p,(data,grad) in low.items(): _replace(p, data.float(), _wide(grad))
+        try: yield {p: data for p,(data,_) in low.items()}
         finally:
-            for p,data in low.items(): p.data = data
+            for p,(data,grad) in low.items(): _replace(p, data, grad)
 
 # %% ../nbs/25_bf16.ipynb #ed905b2c
 @patch
@@ -53,13 +61,8 @@ def step(self:StochasticBF16, closure:Callable|None=None)->float|None:
     "Widen weights and gradients, let the inner optimizer step, and round the weights."
     loss = loss_of(closure)
     with self._widened() as low:
-        grads = {p: p.grad for p in low}
-        for p in low: p.grad = None
-        for p,g in grads.items(): p.grad = None if g is None else g.float()
         self.optimizers[0].step()
         self._round(low)
-        for p in low: p.grad = None
-    for p,g in grads.items(): p.grad = g
     return loss
 
 @patch

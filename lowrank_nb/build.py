@@ -257,6 +257,9 @@ def start_log(
     counts = n_dense, _n_parameters(model), experts
     if checked.layers: layers = describe(checked.layers, factors, *counts)
     else: layers = [f"parameters: {n_dense/1e6:.2f}M, dense"]
+    if experts and not getattr(model.config, "output_router_logits", False):
+        layers.append("experts: no loss balances them; \"output_router_logits\": true in the "
+                      "model config adds it")
     processes = f"{process.world} process{'es' if process.world>1 else ''}"
     dtype = pick_dtype(flags.dtype, process.device) + (", compiled" if flags.compile else "")
     return [f"method: {checked.kind} x {checked.optimizer}", *layers,

@@ -23,7 +23,7 @@ from .data import TextSource, load_tokenizer, text_source
 from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import unread
-from .layers import Choice, FactorizeConfig, check_factorize
+from .layers import Choice, FactorizeConfig, check_factorize, expert_parameters
 from .layers import nonlinear, pick_kind, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
@@ -272,7 +272,11 @@ def check(
     config, kind, optimizer, factors = check_flags(config, world)
     trackers = pick_trackers(config.run.report_to)
     model = check_model(config.model)
-    layers = plan(build_model(model, "meta"), factors, FLAG_OF)
+    shapes = build_model(model, "meta")
+    if config.model.fsdp and expert_parameters(shapes):
+        raise InputError("--fsdp: cannot resume a mixture of experts, whose checkpoints have "
+                         f"another layout, got {model.model_type}; expected --fsdp False")
+    layers = plan(shapes, factors, FLAG_OF)
     checkpoint = check_folder(config.run)
     options = optimizer_options(config.method, config.training, optimizer)
     check_optimizer(optimizer, options, model, factors)

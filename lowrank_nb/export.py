@@ -18,12 +18,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers import PretrainedConfig, PreTrainedModel
 
-from .checkpoints import current_format, record_of
+from .checkpoints import record_of
 from .core import InputError, brief
 from .factorize import FactorizeConfig, factorize, merge
 from .files import markdown_table, read_json, read_metrics
 from .layers import nonlinear
-from .models import build_model
+from .models import build_model, current_format
 
 # %% ../nbs/14_export.ipynb #9abee190
 def export_dense(

@@ -168,6 +168,13 @@ def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:
     return Choice(name, part, shape, rank, "replace")
 
 # %% ../nbs/11_layers.ipynb #087d4ce3
+def _check_text_only(model:nn.Module)->None:
+    whole = getattr(model, "config", None)
+    text = whole.get_text_config() if hasattr(whole, "get_text_config") else whole
+    if text is whole: return
+    raise InputError(f"model: {type(model).__name__} has more parts than text; expected the model "
+                     f"of its text part (model_type {text.model_type})")
+
 WIDTHS = "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size" # of an MLP, by architecture
 
 def width_name(config:PretrainedConfig)->str|None:
@@ -217,6 +224,7 @@ def plan(
     Raises `InputError` if a rank fits none of its layers, or if the scope holds no layer."""
     check_factorize(config, flags)
     if config.kind=="dense" and not config.mlp_dense: return []
+    _check_text_only(model)
     narrow = narrow_shapes(model, config.mlp_rank) if config.mlp_dense else {}
     choices = []
     for name,part in block_linears(model).items():

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
@@ -101,6 +102,7 @@ def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->No
     "Let the flags of this run decide: rate, decay and the rest, not those of the checkpoint."
     for group,given in zip(trainer.optimizer.param_groups, settings): group.update(given)
     schedule = trainer.scheduler
+    if not isinstance(schedule, LambdaLR): return # its rates depend on those before
     schedule.base_lrs = rates
     for group,rate,factor in zip(trainer.optimizer.param_groups, rates, schedule.lr_lambdas):
         group["lr"] = rate*factor(schedule.last_epoch)
@@ -121,7 +123,7 @@ def resume(
         shared["optimizer"] = merge_optimizer_state(
             trainer.optimizer, shared["optimizer"], moments)
     _check_optimizer(trainer.optimizer, shared.get("optimizer_class"), folder)
-    settings, rates = _settings(trainer.optimizer), list(trainer.scheduler.base_lrs)
+    settings, rates = _settings(trainer.optimizer), getattr(trainer.scheduler, "base_lrs", None)
     trainer.optimizer.load_state_dict(shared["optimizer"])
     trainer.scheduler.load_state_dict(shared["scheduler"])
     _apply_settings(trainer, settings, rates)

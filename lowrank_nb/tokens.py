@@ -44,7 +44,8 @@ def load_tokenizer(
     tok = _from_folder(name) if is_path else _from_hub(name)
     if tok.eos_token_id is None:
         raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
-    if not tok.is_fast and not isinstance(tok, ByT5Tokenizer): # which is bytes
+    bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets
+    if not bytes_only and not getattr(tok, "is_fast", False):
         raise InputError(f"--tokenizer: {type(tok).__name__} does not say which characters a token "
                          f"stands for, got {name}; expected a tokenizer with offsets (a fast one)")
     if tok.pad_token_id is None: tok.pad_token = tok.eos_token  # labels are masked by length
