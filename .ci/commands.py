@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import SHARED, sh
+from loopback_hub import serve
 
 REFERENCE = '''--dtype bfloat16 --lr 0.0001 --scheduler cosine_restart --min_lr_ratio 0.1
   --weight_decay 0.1
@@ -101,6 +102,38 @@ def hub_faults(env):
             must(rows_of(Path(d)/n)==rows_of(Path(d)/'untouched'), f'{n}: other rows')
             must(weights[n]==weights['untouched'], f'{n}: other weights')
 
+ASK = '''from lowrank_nb.texts import TextSource
+from lowrank_nb.tokens import load_tokenizer
+print(len(load_tokenizer("t5-base")), len(TextSource.hub().files))'''
+
+def private_hub(env):
+    "A hub that asks for a token opens with it; without it there is one line."
+    def needs_token(handler):
+        if handler.headers.get('Authorization')=='Bearer hf_test': return False
+        handler.send(dict(error='no'), 401)
+        return True
+    with serve(C4, T5, fault=needs_token) as address:
+        env = dict(env, HF_ENDPOINT=address, HF_HUB_DISABLE_XET='1')
+        flags = '--model_config llama_9m --batch_size 2 --train_data_path embedded'.split()
+        flags += '--val_data_path embedded --dry_run'.split()
+        r = sh(*PYTHON, 'run_c4.py', *flags, env=env, code=2)
+        must(r.stderr.count('\n')==1 and '--tokenizer' in r.stderr, r.stderr)
+        said = sh(*PYTHON, '-c', ASK, env=dict(env, HF_TOKEN='hf_test')).stdout.split()
+        must(said[0]=='32100' and int(said[1])>0, said)
+
+def half_fetched(env):
+    "Four processes that fetch a tokenizer at once all get it, also from a half-filled cache."
+    load = 'from lowrank_nb.tokens import load_tokenizer; print(len(load_tokenizer("t5-base")))'
+    with tempfile.TemporaryDirectory() as home, serve(C4, T5) as address:
+        env = dict(env, HF_ENDPOINT=address, HF_HUB_DISABLE_XET='1', HF_HOME=home)
+        def loaded(_): return sh(*PYTHON, '-c', load, env=env).stdout.strip()
+        for _ in range(2):
+            with ThreadPoolExecutor(4) as pool: sizes = list(pool.map(loaded, range(4)))
+            must(sizes==['32100']*4, sizes)
+            files = list(Path(home).glob('hub/models--*/snapshots/*/*'))
+            for file in files:
+                if file.name!='tokenizer_config.json': file.unlink()
+
 def refuses(env):
     "One line and exit code 2; of two processes only one speaks."
     bad = ['run_c4.py', '--model_config', 'llama_9m', '--batch_size', '2', '--optimizer', 'adamv']
@@ -161,5 +194,7 @@ def command_checks(env)->dict:
     checks['train loro, 2 processes, sharded'] = lambda: train(env, 'loro', TWO, extra=sharded)
     if SHARED.is_dir():
         checks['train cola through a loopback hub, 2 processes'] = lambda: train_from_hub(env)
+        checks['a private hub'] = lambda: private_hub(env)
+        checks['a tokenizer that is fetched by halves'] = lambda: half_fetched(env)
         checks['a hub that drops, stalls, limits, fails, dies'] = lambda: hub_faults(env)
     return checks

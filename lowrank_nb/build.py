@@ -18,8 +18,8 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .callbacks import Evaluate, Metrics, Progress, Refresh
-from .checks import Checked, factorize_config, ignored_flags, lazy_options
-from .checks import resolve_pair, spell_words
+from .checks import Checked, changed_flags, factorize_config, ignored_flags
+from .checks import lazy_options, resolve_pair, resume_record, spell_words
 from .config import ModelFlags, RunFlags, TrainingFlags, parse_flags
 from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
@@ -173,7 +173,9 @@ def build_callbacks(
     if method.loro_refresh and checked.optimizer!="loro_adamw":
         callbacks.append(Refresh(method.loro_refresh, method.loro_refresh_freq))
     if run.save_ckpt:
-        callbacks.append(Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last))
+        record = resume_record(checked, process.world)
+        callbacks.append(
+            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record))
     return callbacks
 
 # %% ../nbs/52_build.ipynb #c437bab8
@@ -232,7 +234,8 @@ def _notes(checked:Checked, world:int, step:int)->list[str]:
     "Write the lines about the vocabulary, the checkpoint, shards and ignored flags."
     run, notes = checked.config.run, list(checked.notes)
     at = f", update {step}" if step else ""
-    if checked.checkpoint: notes.append(f"resumed from {checked.checkpoint}{at}")
+    if checked.checkpoint:
+        notes += [f"resumed from {checked.checkpoint}{at}", *changed_flags(checked)]
     elif run.continue_from:
         notes.append(f"--continue_from latest: the run in {run.save_dir} ended before its first "
                      "checkpoint; it starts again")

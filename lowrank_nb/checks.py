@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['FLAG_OF', 'spell_words', 'check_values', 'resolve_pair', 'factorize_config', 'optimizer_options', 'lazy_options',
            'fill_batches', 'check_schedule', 'check_method', 'ignored_flags', 'check_model', 'killed_early',
-           'check_folder', 'check_sources', 'Checked', 'check_flags', 'check', 'check_optimizer']
+           'check_folder', 'check_sources', 'Checked', 'resume_record', 'check_resumed', 'changed_flags', 'check_flags',
+           'check', 'check_optimizer']
 
 # %% ../nbs/51_checks.ipynb #b16fc30c
 import dataclasses
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -19,16 +21,17 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from .config import DataFlags, MethodFlags, RunFlags, SHORTHANDS, TABLES
 from .config import Config, ModelFlags, TrainingFlags
 from .core import InputError, pick
-from .data import TextSource, load_tokenizer, text_source
+from .data import TextSource, load_tokenizer, text_source, used_workers
 from .factorize import factorize, load_plugin
 from .files import read_json
-from .flags import unread
+from .flags import ACTS, SAME, unread
 from .layers import Choice, FactorizeConfig, check_factorize, expert_parameters
 from .layers import nonlinear, pick_kind, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
-from .run_folder import checkpoints, find_checkpoint
+from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
 from .sharding import check_sharded
+from .token_cache import fingerprint
 from .trackers import pick_trackers
 
 # %% ../nbs/51_checks.ipynb #38b42d16
@@ -224,7 +227,11 @@ def check_sources(
     for flag,path in zip(("--train_data_path", "--val_data_path"), paths.values()):
         if not path: raise InputError(
             f"{flag}: missing; expected files, 'embedded', or --c4_local False to stream C4")
-    train, validation = (text_source(path, split) for split,path in paths.items())
+    train, validation = (text_source(path, split, data.text_column)
+                         for split,path in paths.items())
+    if data.text_column not in ("text", train.column, validation.column):
+        raise InputError(f"--text_column: no text files to read, got {data.text_column}; "
+                         "expected text")
     return train, validation
 
 # %% ../nbs/51_checks.ipynb #1787d7c3
@@ -244,6 +251,68 @@ class Checked:
     tokenizer:PreTrainedTokenizerBase
     trackers:list[str]
     notes:list[str]           # lines for the log
+
+# %% ../nbs/51_checks.ipynb #308aa529
+_BY_TOKENIZER = "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"
+_OF_FILE = "architectures", "transformers_version", "_name_or_path", "dtype", "use_cache"
+
+def _in_force(checked:Checked, world:int)->dict: # flag -> value
+    "Return all flags; paths are replaced by what their files contain."
+    config, model = checked.config, json.loads(checked.model.to_json_string(use_diff=False))
+    for name in (*_BY_TOKENIZER, *_OF_FILE): model.pop(name, None)
+    pure = config.model.dtype=="pure_bfloat16"
+    return config.flat() | dict(
+        parameterization=checked.kind, optimizer=checked.optimizer, loro_init=checked.factors.init,
+        dtype="pure_bfloat16" if pure else "float32", # of the weights
+        workers=used_workers(config.data.workers, len(checked.train.files), world),
+        model_config=model, tokenizer=fingerprint(checked.tokenizer),
+        train_data_path=checked.train.digest(),
+        val_data_path=Path(config.data.val_data_path or "").name)
+
+# %% ../nbs/51_checks.ipynb #ec028a4e
+def resume_record(
+    checked:Checked,
+    world:int=1,  # processes
+)->dict:          # ACTS and SAME -> flag -> value
+    "Return what a checkpoint records of the flags that its run reads."
+    values, record = _in_force(checked, world), {ACTS: {}, SAME: {}}
+    for table in TABLES.values():
+        for f in fields(table):
+            if f.metadata["resume"] not in record or unread(table, values, [f.name]): continue
+            record[f.metadata["resume"]][f.name] = values[f.name]
+    return record
+
+# %% ../nbs/51_checks.ipynb #b04d9e9b
+def check_resumed(
+    checked:Checked,
+    world:int=1,  # processes
+)->None:
+    "Raise `InputError` for the first flag on whose old value the checkpoint depends."
+    before = read_json(checked.checkpoint/FLAGS_FILE).get(SAME, {}) # older checkpoints have none
+    for name,value in resume_record(checked, world)[SAME].items():
+        was = before.get(name, value)
+        if was!=value: raise _other_value(checked, name, was, value)
+
+def _other_value(checked:Checked, name:str, was:object, now:object)->InputError:
+    folder, given = checked.checkpoint, checked.config.flat()[name]
+    if isinstance(was, dict):
+        key = next((k for k in was if was[k]!=now.get(k)), "model_type")
+        return InputError(f"--{name}: another model than that of {folder}, got {given} with {key} "
+                          f"{now.get(key)}; expected {was[key]}")
+    if name in ("tokenizer", "train_data_path"):
+        return InputError(f"--{name}: another content than that of {folder}, got {given}; "
+                          "expected the same")
+    return InputError(f"--{name}: the checkpoint {folder} depends on it, got {now}; expected {was}")
+
+# %% ../nbs/51_checks.ipynb #957f6e2d
+def changed_flags(
+    checked:Checked,
+)->list[str]: # one line each
+    "List the flags whose new values act from the resumed update on."
+    before = read_json(checked.checkpoint/FLAGS_FILE).get(ACTS, {})
+    now = resume_record(checked)[ACTS]
+    changed = [name for name in now if name in before and now[name]!=before[name]]
+    return [f"--{name}: {now[name]} from now on, {before[name]} before" for name in changed]
 
 # %% ../nbs/51_checks.ipynb #51a6664f
 def check_flags(
@@ -283,8 +352,10 @@ def check(
     train, validation = check_sources(config.data)
     tokenizer = load_tokenizer(config.model.tokenizer)
     notes = [fit_vocabulary(model, tokenizer)]
-    return Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
-                   validation, tokenizer, trackers, [note for note in notes if note])
+    checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
+                      validation, tokenizer, trackers, [note for note in notes if note])
+    if checkpoint: check_resumed(checked, world)
+    return checked
 
 def check_optimizer(
     name:str, options:dict, model:PretrainedConfig, factors:FactorizeConfig)->None:

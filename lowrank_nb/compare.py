@@ -11,6 +11,7 @@ __all__ = ['HIGH_RATES', 'LORO_RATES', 'ALL', 'LOST', 'LORO', 'REFRESH', 'METHOD
 import hashlib
 import math
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
+from shlex import quote
 from statistics import mean
 from typing import NamedTuple
 
@@ -83,7 +85,8 @@ def add_plugin(
     "Make every kind that a plugin registers a method: that kind under AdamW."
     kinds = load_plugin(path)
     for kind in kinds:
-        parts = f"--plugin {path} --optimizer adamw --parameterization {kind} {ALL} {flags}"
+        plugin = f"--plugin {quote(str(path))}"
+        parts = f"{plugin} --optimizer adamw --parameterization {kind} {ALL} {flags}"
         METHODS[kind] = Method(parts.strip(), rates)
     return kinds
 
@@ -103,8 +106,8 @@ class Setting:
     def flags(self)->str:
         "Return the flags of `run_c4` that it stands for."
         return " ".join([
-            f"--model_config {self.model} --tokenizer {self.tokenizer}",
-            f"--train_data_path {self.data} --val_data_path {self.val_data}",
+            f"--model_config {quote(self.model)} --tokenizer {quote(self.tokenizer)}",
+            f"--train_data_path {quote(self.data)} --val_data_path {quote(self.val_data)}",
             f"--loro_attn_rank {self.rank} --loro_mlp_rank {self.rank}",
             f"--batch_size {self.batch_size} --max_length {self.max_length}",
             f"--eval_tokens {self.eval_tokens} --workers 0"])
@@ -131,7 +134,7 @@ class Run:
         evals = f"--eval_every {max(1, self.steps//6)}"
         budget = f"--num_training_steps {self.steps} {schedule} {evals}"
         own = f"{budget} --seed {self.seed} --lr {self.lr:g} {METHODS[self.method].flags}"
-        return f"{setting.flags()} {own} {self.extra}".split()
+        return shlex.split(f"{setting.flags()} {own} {self.extra}")
 
 # %% ../nbs/55_compare.ipynb #06f88b26
 def train_flops(

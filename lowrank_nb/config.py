@@ -7,22 +7,17 @@ __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_E
            'GALORE', 'IF_GALORE', 'SCHEDULERS', 'IF_RESTARTS', 'TABLES', 'METHOD_GROUPS', 'GROUPS', 'ModelFlags',
            'Kinds', 'PairFlags', 'FactorFlags', 'LoroFlags', 'ColaFlags', 'LostFlags', 'GaloreFlags', 'MethodFlags',
            'StepFlags', 'ScheduleFlags', 'TrainingFlags', 'DataFlags', 'SaveFlags', 'RecordFlags', 'RunFlags', 'Config',
-           'make_config', 'recipe_dir', 'recipe_names', 'read_config', 'run_parser', 'parse_flags']
+           'make_config', 'run_parser', 'parse_flags']
 
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
 from dataclasses import dataclass, fields
-from importlib.resources import files
-from pathlib import Path
-
-import yaml
-
-from .core import InputError, brief
 from .layers import KINDS, SCOPES
-from .flags import NEVER, POSITIVE, FlagParser, Range, flag
+from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
 from .lost import COLUMN_METHODS
 from .optimizers import OPTIMIZERS
+from .recipes import read_config
 
 # %% ../nbs/50_config.ipynb #b1400c74
 DTYPES = dict(float32="float32", bfloat16="bfloat16", pure_bfloat16="pure_bfloat16",
@@ -33,22 +28,24 @@ class ModelFlags:
     "Hold the flags of the model, its tokens and its device."
     _argument_group_name = "model"
     model_config:str|None = flag(
-        None, "JSON config, or a name such as llama_130m", metavar="PATH")
+        None, "JSON config, or a name such as llama_130m", metavar="PATH", resume=SAME)
     tokenizer:str = flag(
-        "t5-base", "folder, name on the hub, or bytes; the model's vocabulary follows")
-    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(1))
+        "t5-base", "folder, name on the hub, or bytes; the model's vocabulary follows", resume=SAME)
+    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(1), resume=SAME)
     dtype:str|None = flag(
         None, "bfloat16 keeps float32 weights, pure_bfloat16 does not; default: bfloat16 on a GPU "
-        "that computes in it, else float32", choices=DTYPES)
-    device:str = flag("auto", "auto, cpu, cuda or mps")
-    compile:bool = flag(False, "compile the model by torch.compile")
+        "that computes in it, else float32", choices=DTYPES, resume=SAME)
+    device:str = flag("auto", "auto, cpu, cuda or mps", resume=FREE)
+    compile:bool = flag(False, "compile the model by torch.compile", resume=FREE)
     fsdp:bool = flag(
-        False, "split weights, gradients and moments across processes (FSDP2, under torchrun)")
+        False, "split weights, gradients and moments across processes (FSDP2, under torchrun)",
+        resume=FREE)
     activation_checkpointing:bool = flag(
-        False, "recompute activations in the backward pass")
+        False, "recompute activations in the backward pass", resume=FREE)
     use_hf_model:bool = flag(
-        False, "accepted: the model is always from Transformers", read_by=NEVER)
-    single_gpu:bool = flag(False, "accepted: one process is the default", read_by=NEVER)
+        False, "accepted: the model is always from Transformers", read_by=NEVER, resume=FREE)
+    single_gpu:bool = flag(False, "accepted: one process is the default", read_by=NEVER,
+        resume=FREE)
 
 # %% ../nbs/50_config.ipynb #a12affa7
 SHORTHANDS = dict(loro_adamw=("lowrank", "loro_adamw"),
@@ -74,28 +71,32 @@ class PairFlags:
     _argument_group_name = "method: parameterization x optimizer"
     optimizer:str = flag(
         "adam", "optimizer, or the shorthand of a pair",
-        choices=tuple(dict.fromkeys([*OPTIMIZERS, *SHORTHANDS])))
+        choices=tuple(dict.fromkeys([*OPTIMIZERS, *SHORTHANDS])), resume=SAME)
     parameterization:str|None = flag(
         None, "dense, lowrank, cola, lost, zero (the control) or one of your own (--plugin); "
-        "default: as --optimizer implies")
+        "default: as --optimizer implies", resume=SAME)
     plugin:str|None = flag(
-        None, "Python file that registers a parameterization; it is run", metavar="FILE")
+        None, "Python file that registers a parameterization; it is run", metavar="FILE",
+        resume=FREE)
 
 @dataclass(frozen=True)
 class FactorFlags:
     "Hold the flags of the factors."
     _argument_group_name = "factors"
     loro_scope:str|None = flag(
-        None, "linear layers to factorize; default: none", choices=SCOPES, read_by=IF_LOW_RANK)
-    loro_attn_rank:int = flag(128, "rank of the attention layers", read_by=IF_FACTORS, metavar="R")
-    loro_mlp_rank:int = flag(128, "rank of the MLP layers", read_by=IF_FACTORS, metavar="R")
+        None, "linear layers to factorize; default: none", choices=SCOPES, read_by=IF_LOW_RANK,
+        resume=SAME)
+    loro_attn_rank:int = flag(128, "rank of the attention layers", read_by=IF_FACTORS, metavar="R",
+        resume=SAME)
+    loro_mlp_rank:int = flag(128, "rank of the MLP layers", read_by=IF_FACTORS, metavar="R",
+        resume=SAME)
     loro_init:str = flag(
         "xavier", "xavier, kaiming, orth, xavorth, auto, randn_<std>, const_<c>, cola or svd",
         read_by=(dict(parameterization=Kinds(("lowrank",))),
-                 dict(parameterization=("cola", "lost"), cola_init=False)))
+                 dict(parameterization=("cola", "lost"), cola_init=False)), resume=SAME)
     loro_mlp_dense:bool = flag(
         False, "dense MLPs of width loro_mlp_rank instead of factorized ones",
-        read_by=IF_LOW_RANK)
+        read_by=IF_LOW_RANK, resume=SAME)
 
 # %% ../nbs/50_config.ipynb #591cd8c7
 @dataclass(frozen=True)
@@ -131,16 +132,18 @@ class ColaFlags:
     _argument_group_name = "CoLA"
     cola_silu:bool = flag(
         False, "SiLU between the factors: always on in CoLA, optional in LoST",
-        read_by=(dict(parameterization="lost"), dict(parameterization="cola", cola_silu=True)))
+        read_by=(dict(parameterization="lost"), dict(parameterization="cola", cola_silu=True)),
+        resume=SAME)
     cola_init:bool = flag(
         False, "CoLA's init of the factors instead of --loro_init; "
         "CoLA has it too if neither is given",
-        read_by=dict(parameterization=("cola", "lost")))
+        read_by=dict(parameterization=("cola", "lost")), resume=SAME)
     cola_recompute:bool = flag(
-        False, "keep only the pre-activation of size rank for the backward pass", read_by=IF_COLA)
+        False, "keep only the pre-activation of size rank for the backward pass", read_by=IF_COLA,
+        resume=FREE)
     cola_keep_mlp_act:bool = flag(
         True, "keep the MLP's own activation (False in the recipes from 350M on)",
-        read_by=(IF_COLA, dict(parameterization="lost", cola_silu=True)))
+        read_by=(IF_COLA, dict(parameterization="lost", cola_silu=True)), resume=SAME)
 
 # %% ../nbs/50_config.ipynb #6c315449
 @dataclass(frozen=True)
@@ -149,29 +152,33 @@ class LostFlags:
     _argument_group_name = "LoST"
     lost_sparsity:float = flag(
         0.05, "density: share of the input columns that keep a dense part, in (0, 1]",
-        read_by=IF_LOST)
+        read_by=IF_LOST, resume=SAME)
     lost_sparse_method:str = flag(
-        "random", "how the columns are chosen", choices=COLUMN_METHODS, read_by=IF_LOST)
+        "random", "how the columns are chosen", choices=COLUMN_METHODS, read_by=IF_LOST,
+        resume=SAME)
     lost_sparse_svd_rank:int = flag(
-        256, "svd: singular values beyond the rank that make the score", read_by=IF_LOST_SVD)
+        256, "svd: singular values beyond the rank that make the score", read_by=IF_LOST_SVD,
+        resume=SAME)
     lost_gamma:float = flag(
-        0.5, "weight of the low-rank half, in [0, 1]; the columns have the rest", read_by=IF_LOST)
+        0.5, "weight of the low-rank half, in [0, 1]; the columns have the rest", read_by=IF_LOST,
+        resume=SAME)
     lost_sparse_svd_inverse:bool = flag(
-        False, "svd: keep the columns of the lowest scores", read_by=IF_LOST_SVD)
+        False, "svd: keep the columns of the lowest scores", read_by=IF_LOST_SVD, resume=SAME)
 
 @dataclass(frozen=True)
 class GaloreFlags:
     "Hold the flags of GaLore and its kin."
     _argument_group_name = "GaLore, APOLLO and Fira"
     rank:int = flag(
-        128, "rank of the gradient projection", valid=Range(1), read_by=IF_GALORE, metavar="R")
+        128, "rank of the gradient projection", valid=Range(1), read_by=IF_GALORE, metavar="R",
+        resume=SAME)
     update_proj_gap:int = flag(
         50, "period of new projections", "updates", valid=Range(1), read_by=IF_GALORE)
     galore_scale:float = flag(
         1.0, "scale of the projected update", valid=POSITIVE, read_by=IF_GALORE)
     proj_type:str = flag(
         "std", "side that is projected", read_by=IF_GALORE,
-        choices=("std", "reverse_std", "right", "left", "full"))
+        choices=("std", "reverse_std", "right", "left", "full"), resume=SAME)
 
 # %% ../nbs/50_config.ipynb #7cb934bc
 @dataclass(frozen=True)
@@ -184,7 +191,7 @@ class StepFlags:
     "Hold the flags of batches and steps."
     _argument_group_name = "training"
     batch_size:int|None = flag(
-        None, "size of a micro-batch on one device", "sequences", valid=Range(1))
+        None, "size of a micro-batch on one device", "sequences", valid=Range(1), resume=SAME)
     total_batch_size:int|None = flag(
         None, "size of an update over all devices; default: batch x devices x accumulation",
         "sequences", valid=Range(1))
@@ -207,7 +214,7 @@ class StepFlags:
     on_nan:str = flag(
         "stop", "at a loss or gradient that is not finite, stop or skip the update",
         choices=("stop", "skip"))
-    seed:int = flag(0, "seed of weights, masks and data order", valid=Range(0))
+    seed:int = flag(0, "seed of weights, masks and data order", valid=Range(0), resume=SAME)
 
 # %% ../nbs/50_config.ipynb #4cbd78f3
 SCHEDULERS = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero"
@@ -240,16 +247,22 @@ class TrainingFlags(ScheduleFlags, StepFlags):
 class DataFlags:
     "Hold the flags of the data."
     _argument_group_name = "data"
-    c4_local:bool = flag(True, "True: local files; False: stream allenai/c4 en from the hub")
+    c4_local:bool = flag(True, "True: local files; False: stream allenai/c4 en from the hub",
+        resume=SAME)
     train_data_path:str|None = flag(
         None, "json.gz, parquet or arrow files; a folder of lowrank_prepare; or 'embedded': "
-        "the documentation inside Python", metavar="GLOB", read_by=dict(c4_local=True))
+        "the documentation inside Python", metavar="GLOB", read_by=dict(c4_local=True), resume=SAME)
     val_data_path:str|None = flag(
         None, "validation files, or 'embedded'; no folder of lowrank_prepare",
         metavar="GLOB", read_by=dict(c4_local=True))
-    packing:bool = flag(False, "fill sequences with several documents instead of padding")
+    text_column:str = flag(
+        "text", "field of the JSON lines, or column of the table, that holds the text",
+        read_by=dict(c4_local=True), resume=SAME)
+    packing:bool = flag(False, "fill sequences with several documents instead of padding",
+        resume=SAME)
     workers:int = flag(
-        8, "processes that read and tokenize, on each device", "processes", valid=Range(0))
+        8, "processes that read and tokenize, on each device", "processes", valid=Range(0),
+        resume=SAME)
 
 # %% ../nbs/50_config.ipynb #7aae3bca
 @dataclass(frozen=True)
@@ -269,9 +282,10 @@ class SaveFlags:
         read_by=dict(save_ckpt=True))
     save_dir:str|None = flag(
         None, "folder of the run; default: checkpoints/<optimizer>-c4/<model>-<time>",
-        metavar="DIR")
+        metavar="DIR", resume=FREE)
     continue_from:str|None = flag(
-        None, "checkpoint to resume, folder of a run, or 'latest' in --save_dir", metavar="DIR")
+        None, "checkpoint to resume, folder of a run, or 'latest' in --save_dir", metavar="DIR",
+        resume=FREE)
 
 # %% ../nbs/50_config.ipynb #5015058f
 @dataclass(frozen=True)
@@ -285,11 +299,11 @@ class RecordFlags:
         metavar="A,B")
     config:str|None = flag(
         None, "flags from a YAML or JSON file, a recipe's name, or an earlier args.json; "
-        "the command line overrides them", metavar="FILE")
-    dry_run:bool = flag(False, "print what the run would do and cost, then stop")
+        "the command line overrides them", metavar="FILE", resume=FREE)
+    dry_run:bool = flag(False, "print what the run would do and cost, then stop", resume=FREE)
     demo:bool = flag(
         False, "compare the methods on a corpus inside Python; only --save_dir and "
-        "--num_training_steps are read")
+        "--num_training_steps are read", resume=FREE)
 
 @dataclass(frozen=True)
 class RunFlags(RecordFlags, SaveFlags):
@@ -339,42 +353,6 @@ def make_config(
     "Fill the tables with the given flags and the defaults."
     tables = {name: table(**_own(table, values)) for name,table in TABLES.items()}
     return Config(**tables, given=frozenset(values))
-
-# %% ../nbs/50_config.ipynb #5e8865b6
-def recipe_dir()->Path:
-    "Return the folder of the package's recipes."
-    return Path(str(files("lowrank_nb")))/"recipes"
-
-def recipe_names()->list[str]: # such as "cola_60m"
-    "List the package's recipes."
-    return sorted(p.stem for p in recipe_dir().glob("*.yaml"))
-
-def _config_file(name:str)->Path: # the file itself, or the recipe of that name
-    path = Path(name)
-    recipe = recipe_dir()/f"{path.name.removesuffix('.yaml').lower()}.yaml"
-    if not path.exists() and recipe.is_file(): return recipe
-    if not path.exists():
-        expected = f"expected a YAML or JSON file, or one of {', '.join(recipe_names())}"
-        raise InputError(f"--config: no such file, got {name}; {expected}")
-    return path
-
-# %% ../nbs/50_config.ipynb #a046b9eb
-def read_config(
-    name:str, # a file, or a recipe's name
-)->dict:      # flag -> value
-    "Read the flags of a YAML or JSON file. Raises `InputError`."
-    def refuse(problem): return InputError(f"--config: {problem}, got {name}; expected YAML")
-    try: values = yaml.safe_load(_config_file(name).read_text(encoding="utf-8"))
-    except OSError as e: raise refuse(f"cannot be read ({e.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise refuse(f"not YAML ({brief(' '.join(str(e).split()))})") from None
-    if not isinstance(values, dict): raise refuse("not a list of flags such as lr: 0.01")
-    if isinstance(values.get("given"), list): values = _given_again(values)
-    return {k: v for k,v in values.items() if v is not None}
-
-def _given_again(values:dict)->dict: # of an earlier run's args.json
-    places = {"config", "dry_run", "save_dir", "continue_from"}
-    return {k: values.get(k) for k in values["given"] if k not in places}
 
 # %% ../nbs/50_config.ipynb #d0526632
 def run_parser()->FlagParser:

@@ -98,9 +98,20 @@ def _projected(name:str)->type: # GaLore, APOLLO or Fira
             super().load_state_dict(converted(state_dict, restored))
         def __getstate__(self): # its settings are attributes, which torch would leave out
             return {k: v for k,v in self.__dict__.items() if "hook" not in k}
+        def step(self, closure=None):
+            for group in self.param_groups: _update_projectors(group, self.state)
+            return super().step(closure)
     Projected.__name__ = Projected.__qualname__ = name
     Projected.__module__ = __name__
     return Projected
+
+# %% ../nbs/29_optimizers.ipynb #f348dec7
+def _update_projectors(group:dict, state:dict)->None:
+    "Give the projectors the settings of their group, which may have changed since they were made."
+    for p in group["params"]:
+        projector = state[p].get("projector") if p in state else None
+        for name in ("update_proj_gap", "scale"):
+            if projector is not None: setattr(projector, name, group[name])
 
 PROJECTED = "GaLore", "APOLLO", "Fira"
 

@@ -23,7 +23,9 @@ from .export import model_card
 from .loro_adamw import inner_optimizers
 from .nan_guard import bad_weight
 from .process import Process, set_rng_state
-from .run_folder import SaveError, checkpoints, clean_up, save_checkpoint, step_of
+from .files import write_json
+from .run_folder import FLAGS_FILE, SaveError, checkpoints, clean_up
+from .run_folder import save_checkpoint, step_of
 from .sharding import gather, load_parts, merge_optimizer_state, misfit
 from .sharding import split_optimizer_state, write_parts
 from .training import Callback, Trainer
@@ -143,9 +145,11 @@ class Save(Callback):
         saved:PreTrainedModel,   # the trainer's model
         tokenizer:PreTrainedTokenizerBase|None=None, # saved beside the model
         keep_last:int|None=None, # newest checkpoints to keep; None: all
+        flags:dict|None=None,    # JSON, read by the command line when it resumes
     ):
         self.save_dir, self.every, self.saved = Path(save_dir), every, saved
         self.tokenizer, self.keep_last, self.last_saved = tokenizer, keep_last, -1
+        self.flags = flags
 
     def after_update(self, trainer:Trainer)->None:
         "Save if it is time."
@@ -204,11 +208,13 @@ def _write(save:Save, trainer:Trainer, keep_last:int|None)->Path:
         shared["optimizer"], moments = split_optimizer_state(shared["optimizer"])
         weights = gather(save.saved)
         def write_moments(folder): write_parts(moments, folder/_MOMENTS)
+    def finish(folder): _write_last(folder, save.flags)
     return save_checkpoint(
         save.save_dir, trainer.step, save.saved, save.tokenizer, shared, own,
         process=trainer.process, keep_last=keep_last, weights=weights,
-        write_part=write_moments, finish=_write_card)
+        write_part=write_moments, finish=finish)
 
-def _write_card(folder:Path)->None:
+def _write_last(folder:Path, flags:dict|None)->None:
     card = model_card(folder, where=folder.stem) # without .tmp
     (folder/"README.md").write_text(card, encoding="utf-8")
+    if flags: write_json(folder/FLAGS_FILE, flags)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENDINGS', 'RETRIES', 'WAIT', 'EMBEDDED', 'FLAGS', 'unreadable', 'DataError', 'embedded_texts', 'texts_of', 'endpoint',
-           'ask_hub', 'TextSource', 'is_token_cache']
+           'ask_hub', 'digest_of', 'TextSource', 'is_token_cache']
 
 # %% ../nbs/30_texts.ipynb #cbf0fbd7
 import ast
@@ -12,17 +12,17 @@ import glob
 import gzip
 import hashlib
 import inspect
+import io
 import json
 import os
 import random
 import sysconfig
 import threading
 import time
-import urllib.error, urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -33,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import load_dataset_builder
 from fastcore.basics import patch
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 from transformers import PreTrainedTokenizerBase
 
 from .core import InputError, brief, log
@@ -47,31 +48,39 @@ def _valid(text:str)->str:
     "Replace half a surrogate pair, which JSON can spell and UTF-8 cannot."
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
-def _text_of(line:bytes, where:str)->str:
+def _text_of(line:bytes, where:str, column:str="text")->str:
     "Return the text of a line, empty if it is null. Raises `InputError` that names the line."
     try: record = _record(line)
     except ValueError: raise InputError(f"{where} is not JSON; expected JSON lines") from None
-    if not isinstance(record, dict) or "text" not in record:
-        raise InputError(f'{where} has no field "text"; expected JSON lines with one')
-    text = record["text"]
+    if not isinstance(record, dict):
+        raise InputError(f"{where} is not an object; expected JSON lines")
+    if column not in record: raise _no_column(where, column, record)
+    text = record[column]
     if text is None: return ""
     if isinstance(text, str): return _valid(text)
     kind = type(text).__name__
-    raise InputError(f'{where} has a "text" that is not a string, got {kind}; expected a string')
+    raise InputError(f'{where} has a "{column}" that is not a string, got {kind}; '
+                     "expected a string")
+
+def _no_column(where:str, column:str, names:Iterable[str])->InputError:
+    found = ", ".join(sorted(names)) or "nothing"
+    return InputError(f'{where} has no field "{column}", got {found}; '
+                      "expected one, or --text_column with another name")
 
 # %% ../nbs/30_texts.ipynb #0de6d22e
-def _json_texts(file:IO, name:str)->Iterator[str]:
+def _json_texts(file:IO, name:str, column:str="text")->Iterator[str]:
     "Yield the texts of a file of JSON lines, empty ones left out."
     for i,line in enumerate(file, 1):
         if not line.strip(): continue
-        if text := _text_of(line, f"{name}: line {i}"): yield text
+        text = _text_of(line, f"{name}: line {i}", column)
+        if text: yield text
 
 # %% ../nbs/30_texts.ipynb #7dc50d5e
-def _open_table(file:IO, name:str)->tuple[pa.Schema,Iterator]:
+def _open_table(file:IO, name:str, column:str)->tuple[pa.Schema,Iterator]:
     "Return the schema of a Parquet or Arrow file, and its batches."
-    if name.endswith(".parquet"):
+    if name.lower().endswith(".parquet"):
         table = pq.ParquetFile(file)
-        return table.schema_arrow, table.iter_batches(1000, columns=["text"])
+        return table.schema_arrow, table.iter_batches(1000, columns=[column])
     try:
         table = pa.ipc.open_stream(file)
         return table.schema, iter(table)
@@ -80,35 +89,44 @@ def _open_table(file:IO, name:str)->tuple[pa.Schema,Iterator]:
     return table.schema, (table.get_batch(i) for i in range(table.num_record_batches))
 
 def _is_text(kind:pa.DataType)->bool:
+    if pa.types.is_dictionary(kind): kind = kind.value_type
     tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
     return any(is_kind(kind) for is_kind in tests)
 
 # %% ../nbs/30_texts.ipynb #e0d69526
-def _table_texts(file:IO, name:str)->Iterator[str]:
+def _table_texts(file:IO, name:str, column:str="text")->Iterator[str]:
     "Yield the texts of a table, empty ones left out. Raises `InputError`."
-    schema, batches = _open_table(file, name)
-    if "text" not in schema.names:
-        raise InputError(f'{name}: no column "text", got {", ".join(schema.names)}; expected one')
-    kind = schema.field("text").type
+    schema, batches = _open_table(file, name, column)
+    if column not in schema.names: raise _no_column(name, column, schema.names)
+    kind = schema.field(column).type
     if not _is_text(kind):
-        raise InputError(f'{name}: column "text" is not a string, got {kind}; expected strings')
-    for batch in batches: yield from filter(None, _strings(batch.column("text")))
+        raise InputError(f'{name} has a "{column}" that is not a string, got {kind}; '
+                         "expected strings")
+    for batch in batches: yield from filter(None, _strings(batch.column(column)))
 
 def _strings(column:pa.Array)->list[str|None]:
     "Return the strings of a column; a byte that is not UTF-8 becomes U+FFFD, as in JSON."
+    if pa.types.is_dictionary(column.type): column = column.dictionary_decode()
     try: return column.to_pylist()
     except UnicodeDecodeError: rows = column.cast(pa.large_binary()).to_pylist()
     return [row if row is None else row.decode("utf-8", "replace") for row in rows]
 
 # %% ../nbs/30_texts.ipynb #8b2e6c2f
-ENDINGS = ".json.gz", ".jsonl.gz", ".json", ".jsonl", ".parquet", ".arrow"
+ENDINGS = (".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst", ".json", ".jsonl", ".parquet",
+           ".arrow") # in any case
 
-def _file_texts(file:str)->Iterator[str]:
+def _file_texts(file:str, column:str="text")->Iterator[str]:
     "Yield the texts of a local or remote file."
     with (fsspec.open if "://" in file else open)(file, "rb") as raw:
-        if file.endswith((".parquet", ".arrow")): yield from _table_texts(raw, file)
-        elif file.endswith(".gz"): yield from _json_texts(gzip.GzipFile(fileobj=raw), file)
-        else: yield from _json_texts(raw, file)
+        if file.lower().endswith((".parquet", ".arrow")):
+            yield from _table_texts(raw, file, column)
+        else: yield from _json_texts(_unpacked(raw, file), file, column)
+
+def _unpacked(raw:IO, file:str)->IO:
+    kind = file.lower()
+    if kind.endswith(".gz"): return gzip.GzipFile(fileobj=raw)
+    if kind.endswith(".zst"): return io.BufferedReader(pa.CompressedInputStream(raw, "zstd"))
+    return raw
 
 # %% ../nbs/30_texts.ipynb #aa1ac21a
 def unreadable(
@@ -194,6 +212,7 @@ EMBEDDED = "embedded:"  # begins the name of a part of the embedded corpus
 
 def texts_of(
     file:str, # a local path, an address such as hf://, or 'embedded:<split>:<i>/<n>'
+    column:str="text", # the field or column with the text
 )->Iterator[str]:
     """Yield the texts of one shard, empty ones left out. Raises `InputError` for a shard that
     cannot be read, `DataError` for one that fails after its first document."""
@@ -202,7 +221,8 @@ def texts_of(
         i, n = map(int, part.split("/"))
         yield from embedded_texts()[split][i::n]
         return
-    try: yield from _patiently(file, _file_texts) if "://" in file else _file_texts(file)
+    read = partial(_file_texts, column=column)
+    try: yield from _patiently(file, read) if "://" in file else read(file)
     except Exception as e: raise unreadable(file, e) from None
 
 # %% ../nbs/30_texts.ipynb #6f21b7ca
@@ -211,10 +231,11 @@ def endpoint()->str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 def _probe(path:str)->None:
-    "Make one request. Raises what the hub answers if it refuses, or if it is out of reach."
-    try: urllib.request.urlopen(f"{endpoint()}/{path}", timeout=10).close()
-    except urllib.error.HTTPError as e:
-        if e.code in (401, 403, 404): raise  # refused; if it is busy, the client tries again
+    """Make one request, with the user's token. Raises what the hub answers if it refuses, or if it
+    is out of reach."""
+    answer = get_session().get(f"{endpoint()}/{path}", headers=build_hf_headers(), timeout=10)
+    refused = answer.status_code in (401, 403, 404)  # if it is busy, the client tries again
+    if refused: hf_raise_for_status(answer)
 
 # %% ../nbs/30_texts.ipynb #2a5ca8ad
 def ask_hub(
@@ -241,34 +262,57 @@ def ask_hub(
 # %% ../nbs/30_texts.ipynb #5ec1b7d9
 FLAGS = dict(train="--train_data_path", validation="--val_data_path")
 
+def digest_of(
+    files:list[str],
+    sizes:list[int|None], # bytes; None if a file is not local
+)->str:
+    "Hash the names and sizes of files, without the folder that holds them."
+    names = [Path(f).name if n is not None else f for f,n in zip(files, sizes)]
+    return hashlib.sha256(json.dumps([names, sizes]).encode()).hexdigest()
+
+# %% ../nbs/30_texts.ipynb #2e013e25
 @dataclass
 class TextSource:
     "Shards of text. Make one with `TextSource.local`, `.docstrings` or `.hub`."
     files:list         # what `texts_of` reads
     split:str="train"  # or 'validation'
+    column:str="text"  # the field or column with the text
 
     def read(self, file:str)->Iterator:
         "Yield the documents of one shard."
-        return texts_of(file)
+        return texts_of(file, self.column)
+
+    def digest(self)->str:
+        "Hash the names and sizes of the files, without the folder that holds them."
+        sizes = [os.path.getsize(f) if os.path.isfile(f) else None for f in self.files]
+        return digest_of(self.files, sizes)
 
     def check(self, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
         "Raise `InputError` if the source cannot serve rows of this kind."
 
 # %% ../nbs/30_texts.ipynb #f16f4ba8
 def _matches(pattern:str)->list[str]:
-    "Return the files that a path or glob names."
+    "Return the files that a path, a folder or a glob names."
     path = os.path.expanduser(pattern.strip())
     if os.path.isfile(path): return [path]
-    return [f for f in sorted(glob.glob(path, recursive=True)) if os.path.isfile(f)]
+    if os.path.isdir(path):
+        inside = glob.iglob("**", root_dir=path, recursive=True)
+        return sorted(os.path.join(path, f) for f in inside if f.lower().endswith(ENDINGS))
+    found = glob.glob(path, recursive=True) or glob.glob(_with_literal_folder(path), recursive=True)
+    return [f for f in sorted(found) if os.path.isfile(f)]
 
-def _check_shard(file:str, flag:str)->None:
-    "Raise `InputError` if the file has no first document."
-    if not file.endswith(ENDINGS):
+def _with_literal_folder(pattern:str)->str:
+    "Escape the folder of a glob that exists under just this name, such as one with brackets."
+    folder = next((p for p in Path(pattern).parents if p.is_dir()), Path())
+    return os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder))
+
+def _has_text(file:str, column:str, flag:str)->bool:
+    "Check for a first document. Raises `InputError` if the file cannot be read."
+    if not file.lower().endswith(ENDINGS):
         expected = " ".join(ENDINGS)
         raise InputError(f"{flag}: unknown kind of file, got {file}; expected {expected}")
-    try: first = next(texts_of(file), None)
+    try: return next(texts_of(file, column), None) is not None
     except InputError as e: raise InputError(f"{flag}: {e}") from None
-    if first is None: raise InputError(f"{flag}: no text, got {file}; expected a document")
 
 def is_token_cache(
     path:str|list|None,
@@ -279,21 +323,29 @@ def is_token_cache(
 # %% ../nbs/30_texts.ipynb #bc0ae77a
 @patch(cls_method=True)
 def local(cls:TextSource,
-    paths:str|list,       # globs: a list, or separated by commas; each file is read once
+    paths:str|Path|list,  # folders or globs: a list, or separated by commas
     split:str="train",    # decides which flag the messages name
+    column:str="text",    # the field or column with the text
 )->TextSource:
     "Make a source of local files, each checked by its first document. Raises `InputError`."
     flag = FLAGS.get(split, FLAGS["validation"])
     if is_token_cache(paths):
         raise InputError(f"{flag}: a token cache, got {paths}; expected text files, "
                          "or text_source to open it")
-    globs = (paths or "").split(",") if isinstance(paths, str|None) else [str(p) for p in paths]
-    files = list(dict.fromkeys(f for g in globs for f in _matches(g)))
+    files = list(dict.fromkeys(f for g in _globs(paths) for f in _matches(g))) # each one once
     if not files:
         expected = f'a glob such as "c4/en/c4-{split}.*.json.gz"'
         raise InputError(f"{flag}: matches no file, got {paths}; expected {expected}")
-    for f in files: _check_shard(f, flag)
-    return cls(files, split)
+    kept = [f for f in files if _has_text(f, column, flag)]
+    if not kept: raise InputError(f"{flag}: no text, got {paths}; expected a document")
+    if len(kept)<len(files): log.info(f"{flag}: {len(files)-len(kept)} files have no text")
+    return cls(kept, split, column)
+
+def _globs(paths:str|Path|list)->list[str]:
+    if isinstance(paths, Path): return [str(paths)]
+    if not isinstance(paths, str|None): return [str(p) for p in paths]
+    whole = paths or ""
+    return [whole] if _matches(whole) else whole.split(",") # a name may contain a comma
 
 # %% ../nbs/30_texts.ipynb #0d9e38f4
 @patch(cls_method=True)

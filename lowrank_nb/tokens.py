@@ -6,11 +6,16 @@
 __all__ = ['load_tokenizer', 'tokenize', 'ended', 'encode', 'table_of', 'rows_of']
 
 # %% ../nbs/31_tokens.ipynb #5545252d
+import contextlib
+import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.utils import WeakFileLock
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
 from .core import InputError, brief
@@ -28,10 +33,24 @@ def _from_folder(name:str)->PreTrainedTokenizerBase:
         raise InputError(f"{problem}; expected a folder with a tokenizer") from None
 
 def _from_hub(name:str)->PreTrainedTokenizerBase:
-    try: return AutoTokenizer.from_pretrained(name, local_files_only=True)  # fetched before
-    except (OSError, ValueError): pass
-    problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
-    return ask_hub(f"api/models/{name}", lambda: AutoTokenizer.from_pretrained(name), problem)
+    with _cache_lock():
+        try: found = AutoTokenizer.from_pretrained(name, local_files_only=True) # fetched before
+        except (OSError, ValueError): found = None
+        if found is not None and not _is_empty(found): return found
+        problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
+        return ask_hub(f"api/models/{name}", lambda: AutoTokenizer.from_pretrained(name), problem)
+
+@contextlib.contextmanager
+def _cache_lock()->Iterator[None]:
+    "Let one process at a time fetch; the others find all files."
+    folder, lock = Path(HF_HUB_CACHE)/".locks", contextlib.nullcontext()
+    with contextlib.suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK): lock = WeakFileLock(folder/"lowrank_nb_tokenizer.lock")
+    with lock: yield
+
+def _is_empty(tok:PreTrainedTokenizerBase)->bool:
+    "Check for a tokenizer without a vocabulary, which Transformers makes if a file is missing."
+    return len(tok)-len(tok.added_tokens_decoder)<2
 
 # %% ../nbs/31_tokens.ipynb #5a208d23
 def load_tokenizer(
@@ -42,6 +61,8 @@ def load_tokenizer(
     path = Path(name).expanduser()
     is_path = path.is_dir() or path.is_absolute() or name.startswith(".")
     tok = _from_folder(name) if is_path else _from_hub(name)
+    if not isinstance(tok, ByT5Tokenizer) and _is_empty(tok):
+        raise InputError(f"--tokenizer: no vocabulary, got {name}; expected all of its files")
     if tok.eos_token_id is None:
         raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
     bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets

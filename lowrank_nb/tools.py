@@ -134,6 +134,7 @@ class PrepareFlags:
     train_data_path:str = flag(
         MISSING, "json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', "
         "or 'hub' for allenai/c4 en", metavar="GLOBS")
+    text_column:str = flag("text", "field of the JSON lines, or column of the table, with the text")
     tokenizer:str = flag("t5-base", "folder, name on the hub, or bytes")
     max_length:int|None = flag(
         None, "kept length of a document, for padded rows of at most that length; default: all",
@@ -151,7 +152,7 @@ def _prepare(argv:list[str])->None:
     flags = prepare_parser().parse(argv)
     check_values(flags)
     path = flags.train_data_path
-    source = TextSource.hub() if path=="hub" else text_source(path)
+    source = TextSource.hub() if path=="hub" else text_source(path, column=flags.text_column)
     done = prepare(source, load_tokenizer(flags.tokenizer), flags.out, flags.max_length,
                    flags.workers)
     sys.stderr.write(f"{flags.out}: {len(done.files)} shards; train with --train_data_path "
