@@ -17,7 +17,7 @@ from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
 from .lost import COLUMN_METHODS
 from .optimizers import OPTIMIZERS
-from .recipes import read_config
+from .flag_files import read_config
 
 # %% ../nbs/50_config.ipynb #b1400c74
 DTYPES = dict(float32="float32", bfloat16="bfloat16", pure_bfloat16="pure_bfloat16",

@@ -306,6 +306,7 @@ def _with_literal_folder(pattern:str)->str:
     folder = next((p for p in Path(pattern).parents if p.is_dir()), Path())
     return os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder))
 
+# %% ../nbs/30_texts.ipynb #ebad292c
 def _has_text(file:str, column:str, flag:str)->bool:
     "Check for a first document. Raises `InputError` if the file cannot be read."
     if not file.lower().endswith(ENDINGS):
