@@ -35,7 +35,6 @@ from datasets import load_dataset_builder
 from fastcore.basics import patch
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 from transformers import PreTrainedTokenizerBase
-
 from .core import InputError, brief, log
 
 # %% ../nbs/30_texts.ipynb #4d40a920
