@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MIN    := .venv-min
 
-.PHONY: help env demo test style slow docs-check bench min nbs clean
+.PHONY: help env demo test style slow docs-check hf-tests bench min nbs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
@@ -40,6 +40,9 @@ $(MIN)/.installed: setup.py settings.ini constraints-min.txt
 
 min: $(MIN)/.installed ## the core notebooks and a short run with the oldest versions that settings.ini admits
 	$(MIN)/bin/python .ci/oldest.py
+
+hf-tests: $(STAMP) ## Transformers' own model tests on factorized models (fetches its source from PyPI)
+	for kind in lowrank cola lost; do $(BIN)/python .ci/hf_tests.py --kind $$kind || exit 1; done
 
 bench: $(STAMP) ## the CPU benchmarks, one after the other (on a quiet machine; benchmarks/feed.py and gpu.py need arguments of their own)
 	for b in exact sharded lazy layers head step parts breakdown startup; do $(BIN)/python benchmarks/$$b.py || exit 1; done

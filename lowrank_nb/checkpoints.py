@@ -102,16 +102,27 @@ def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
 _FIRST = {r"^lm\.": ""} # names of weights in the first format
 _HUB = "cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder"
 
+@torch.no_grad()
+def _draw_missing(layer:nn.Module)->None:
+    "Draw the tensors of a layer that Transformers has not marked as loaded."
+    if not hasattr(layer, "reset_parameters"): return # the layer of zeros
+    loaded = [t for t in (*layer.parameters(), *layer.buffers())
+              if getattr(t, "_is_hf_initialized", False)]
+    values = [t.clone() for t in loaded]
+    layer.reset_parameters()
+    for t,value in zip(loaded, values): t.copy_(value)
+
 class _SavesItself:
     # What the class of a factorized model adds to Transformers' own saving and opening.
     @classmethod
-    def from_pretrained(cls, folder:Any, *args:Any, **kwargs:Any)->Any:
-        wanted = kwargs.pop("output_loading_info", False)
+    def from_pretrained(
+        cls, pretrained_model_name_or_path:Any, *args:Any, **kwargs:Any)->Any:
+        folder, wanted = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in _HUB if name in kwargs}
         first = folder and "base" in PretrainedConfig.get_config_dict(folder, **hub)[0]
         if first: kwargs["key_mapping"] = _FIRST | (kwargs.get("key_mapping") or {})
         model, info = super().from_pretrained(folder, *args, output_loading_info=True, **kwargs)
-        _check_loaded(model, info, folder)
+        if not wanted: _check_loaded(model, info, folder) # else the caller looks at `info`
         if first: model._weight_conversions = None # do not save in the first format again
         return (model, info) if wanted else model
 
@@ -119,8 +130,11 @@ class _SavesItself:
         _check_layout(self)
         return super().save_pretrained(save_directory, *args, **kwargs)
 
-    def _init_weights(self, module:nn.Module)->None: # a layer of ours draws its own factors
-        if not _is_ours(module): super()._init_weights(module)
+    def initialize_weights(self)->None: # of what was neither drawn nor loaded
+        for layer in filter(_is_ours, self.modules()):
+            if not getattr(layer, "_is_hf_initialized", False): _draw_missing(layer)
+            layer._is_hf_initialized = True
+        super().initialize_weights()
 
 # %% ../nbs/12_checkpoints.ipynb #b0729212
 @cache

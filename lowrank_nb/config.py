@@ -79,6 +79,7 @@ class PairFlags:
         None, "Python file that registers a parameterization; it is run", metavar="FILE",
         resume=FREE)
 
+# %% ../nbs/50_config.ipynb #4f940b09
 @dataclass(frozen=True)
 class FactorFlags:
     "Hold the flags of the factors."
@@ -165,6 +166,7 @@ class LostFlags:
     lost_sparse_svd_inverse:bool = flag(
         False, "svd: keep the columns of the lowest scores", read_by=IF_LOST_SVD, resume=SAME)
 
+# %% ../nbs/50_config.ipynb #c04b1025
 @dataclass(frozen=True)
 class GaloreFlags:
     "Hold the flags of GaLore and its kin."

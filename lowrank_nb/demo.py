@@ -6,6 +6,7 @@
 __all__ = ['DEMO', 'demo_command', 'demo_table', 'demo_figure', 'DemoFlags', 'demo_parser', 'demo', 'demo_main']
 
 # %% ../nbs/56_demo.ipynb #cad71f7a
+import math
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ def demo_table(
 def _row(name:str, summary:dict)->list[str]:
     return [name, f"{summary['parameters']:,}", f"{summary['loss']:.3f}",
             f"{summary['bits_per_byte']:.3f}", f"{summary['tokens_per_s']:,.0f}",
-            f"{summary['peak_memory']/2**20:,.0f}"]
+            f"{(summary['peak_memory'] or math.nan)/2**20:,.0f}"]
 
 def demo_figure(
     out:Path,                 # folder of the demo

@@ -9,7 +9,6 @@ __all__ = ['POSITIVE', 'ALWAYS', 'NEVER', 'ACTS', 'SAME', 'FREE', 'boolean', 'co
 # %% ../nbs/49_flags.ipynb #3984db9f
 import difflib
 import math
-import os
 import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
@@ -20,7 +19,7 @@ from typing import NoReturn, get_args
 from fastcore.basics import patch
 from transformers import HfArgumentParser
 
-from .core import InputError
+from .core import InputError, is_first_process
 
 # %% ../nbs/49_flags.ipynb #3b6cc56a
 def boolean(
@@ -245,7 +244,7 @@ def end_command(
     code:int=2,
 )->int:          # the same code
     "Print the last line of a command, on rank 0."
-    if os.environ.get("RANK", "0")=="0": sys.stderr.write(f"{prog}: {message}\n")
+    if is_first_process(): sys.stderr.write(f"{prog}: {message}\n")
     return code
 
 def run_command(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CUTOFF', 'project_tangent', 'retract', 'tangent_step', 'exact_update_dense', 'exact_update_qr', 'match_signs',
-           'check_finite', 'exact_update', 'lazy_update']
+           'check_finite', 'in_float64', 'exact_update', 'lazy_update']
 
 # %% ../nbs/02_loro.ipynb #41b0d2b7
 import torch
@@ -80,8 +80,13 @@ def check_finite(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor)->None:
         raise FloatingPointError(f'exact update: {name} of shape {tuple(X.shape)} holds NaN or Inf')
 
 # %% ../nbs/02_loro.ipynb #80658942
-def _float64(X:Tensor|None, like:Tensor)->Tensor:
-    return torch.zeros_like(like, dtype=torch.float64) if X is None else X.double()
+def in_float64(
+    X:Tensor|None, # None counts as zero
+    like:Tensor,   # of the same shape
+)->Tensor:
+    "Convert to float64, on the CPU if the device has no such numbers (MPS)."
+    X = torch.zeros_like(like) if X is None else X
+    return (X.cpu() if X.device.type=='mps' else X).double()
 
 # %% ../nbs/02_loro.ipynb #414890a5
 @torch.no_grad()
@@ -94,7 +99,7 @@ def exact_update(
 )->tuple[Tensor,Tensor]: # balanced new factors, in the dtype of the old
     """Compute the exact LORO update of the factors, in float64.
     Raises `FloatingPointError` on NaN or Inf, or if QR or SVD does not converge."""
-    factors = B.double(), A.double(), _float64(dB, B), _float64(dA, A)
+    factors = in_float64(B, B), in_float64(A, A), in_float64(dB, B), in_float64(dA, A)
     check_finite(*factors)
     try: b, a = exact_update_qr(*factors, lr)
     except torch.linalg.LinAlgError as e:
@@ -102,7 +107,7 @@ def exact_update(
         message = f'exact update: factors of shapes {shapes} do not converge ({brief(e)})'
         raise FloatingPointError(message) from None
     b, a = match_signs(factors[0], b, a)
-    return b.to(B.dtype), a.to(A.dtype)
+    return b.to(B), a.to(A)
 
 # %% ../nbs/02_loro.ipynb #b5fc28e4
 def lazy_update(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .loro import check_finite, exact_update, match_signs
+from .loro import check_finite, exact_update, in_float64, match_signs
 
 # %% ../nbs/03_loro_fast.ipynb #291024bb
 class InnerProducts(NamedTuple):
@@ -205,7 +205,7 @@ def _coefficients(job:list, lr:float)->tuple[list,tuple|None,str]:
     _check_sums(job, G)
     inverses = gram_inverses(G)
     if inverses is None:
-        job = [X.double() for X in job]
+        job = [in_float64(X, X) for X in job]
         return job, _attempt(coefs_by_svd, inner_products(*job), lr), 'svd'
     coefs = _attempt(coefs_by_sweeps, G, *inverses, lr)
     if coefs is not None: return job, coefs, 'sweeps'
@@ -218,7 +218,7 @@ def _fast_float32(B:Tensor, A:Tensor, dB:Tensor|None, dA:Tensor|None, lr:float)-
     job, coefs, route = _coefficients(job, lr)
     if coefs is None: return *exact_update(B, A, dB, dA, lr), route
     b, a = match_signs(job[0], *combine(*job, coefs))
-    return b.to(B.dtype), a.to(A.dtype), route
+    return b.to(B), a.to(A), route
 
 # %% ../nbs/03_loro_fast.ipynb #1a362c2d
 @torch.no_grad()

@@ -7,6 +7,7 @@ __all__ = ['COLUMN_METHODS', 'n_columns', 'residual', 'column_scores', 'select_c
 
 # %% ../nbs/05_lost.ipynb #8ba35e42
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,17 @@ def _sum_of_halves(layer:LowRankLinear)->Tensor:
     return low.index_add(1, layer.columns, (1-layer.gamma)*layer.S)
 
 # %% ../nbs/05_lost.ipynb #bf64834a
+def _describe(factors:str, layer:LowRankLinear)->str:
+    return f'{factors}, columns={len(layer.columns)}, gamma={layer.gamma:g}'
+
+@torch.no_grad()
+def _reset_columns(reset_factors:Callable, layer:LowRankLinear)->None:
+    "Draw the factors, the columns and their weights, which no dense weight chooses here."
+    reset_factors()
+    layer.S.normal_(std=0.02) # as LLaMA draws a weight
+    kept = torch.randperm(layer.in_features)[:len(layer.columns)]
+    layer.columns.copy_(kept.sort().values)
+
 @torch.no_grad()
 def _copy_columns(layer:LowRankLinear, weight:Tensor, columns:Tensor)->LowRankLinear:
     if not weight.is_meta:
@@ -132,9 +144,9 @@ class LoSTLinear(LowRankLinear):
         kept = select_columns(linear.weight, sparsity, *how)
         layer = super().from_linear(linear, rank, init, n_columns=len(kept), gamma=gamma, act=act)
         return _copy_columns(layer, linear.weight, kept)
+    def reset_parameters(self)->None: _reset_columns(super().reset_parameters, self)
     def dense_weight(self)->Tensor: return _sum_of_halves(self) # (out, in)
-    def extra_repr(self)->str:
-        return f'{super().extra_repr()}, columns={len(self.columns)}, gamma={self.gamma:g}'
+    def extra_repr(self)->str: return _describe(super().extra_repr(), self)
 
 # %% ../nbs/05_lost.ipynb #faaf67b5
 def lost_params(

@@ -104,6 +104,7 @@ def _from_linear(cls:type, linear:nn.Linear, rank:int, init:str, kwargs:dict)->n
     layer = cls(linear.in_features, linear.out_features, rank, bias=bias is not None,
                 init='const_0', device=weight.device, dtype=weight.dtype, **kwargs)
     init_factors(layer.B, layer.A, init, weight)
+    layer._init = init
     if bias is not None and not bias.is_meta:
         with torch.no_grad(): layer.bias.copy_(bias)
     return layer
@@ -127,6 +128,13 @@ def _describe(layer:nn.Module)->str:
 # %% ../nbs/01_lowrank.ipynb #7d40f1aa
 class _HasWeight(nn.Module):
     nonlinear = False # whether an activation stands between the factors
+    _init = 'xavier'
+
+    @torch.no_grad()
+    def reset_parameters(self)->None:
+        "Draw the factors again, by xavier if an SVD made them; the bias becomes zero."
+        init_factors(self.B, self.A, 'xavier' if self._init=='svd' else self._init)
+        if self.bias is not None: self.bias.zero_()
 
     @property
     def weight(self)->Tensor:
@@ -152,6 +160,7 @@ class LowRankLinear(_HasWeight):
         self.B = nn.Parameter(torch.empty(out_features, rank, **kw))
         self.bias = nn.Parameter(torch.zeros(out_features, **kw)) if bias else None
         init_factors(self.B, self.A, init)
+        self._init = init
 
     @classmethod
     def from_linear(cls, linear:nn.Linear, rank:int, init:str='xavier', **kwargs:Any)->nn.Module:

@@ -55,7 +55,7 @@ def _summary(method:str, extra:str, lr:float, steps:int, runs:list[dict])->dict:
         ppl=math.exp(mean(losses)), bits_per_byte=mean(r["bits_per_byte"] for r in runs),
         parameters=runs[0]["parameters"], flops=mean(r["flops"] for r in runs),
         tokens_per_s=median(r["tokens_per_s"] for r in runs),
-        peak_memory=median(r["peak_memory"] for r in runs))
+        peak_memory=median(r["peak_memory"] or math.nan for r in runs))
 
 # %% ../nbs/54_plots.ipynb #7d19ea21
 COLUMNS = { # heading: text of a summary's cell

@@ -25,6 +25,9 @@ from torch.distributed.fsdp import FSDPModule
 
 from .core import InputError
 
+try: import resource
+except ImportError: resource = None # Windows
+
 # %% ../nbs/39_process.ipynb #f3eb1d2a
 @dataclass
 class Process:
@@ -58,27 +61,56 @@ def pick_device(
     "Choose the device to compute on. Raises `InputError` if it is not available."
     available = dict(
         cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    gpu = torch.device("cuda", local_rank)
-    if name=="auto":
-        if available["cuda"]: return gpu
-        return torch.device("mps" if available["mps"] else "cpu")
+    if name=="auto": name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     try: device = torch.device(name)
     except RuntimeError:
         expected = "expected auto, cpu, cuda or mps"
         raise InputError(f"--device: unknown, got {name}; {expected}") from None
     if not available.get(device.type):
         raise InputError(f"--device: not available here, got {name}; expected auto or cpu")
-    return gpu if name=="cuda" else device
+    return torch.device("cuda", local_rank) if name=="cuda" else device
+
+# %% ../nbs/39_process.ipynb #c0c02602
+def _number(name:str, default:int)->int: # of the environment
+    text = os.environ.get(name, "").strip() or str(default)
+    if text.isdigit(): return int(text)
+    raise InputError(f"{name}: not a number, got {text}; expected one, as torchrun sets it")
+
+def _place()->tuple[int,int,int]: # rank, number of processes, rank on this machine
+    local_rank = _number("LOCAL_RANK", 0)
+    if dist.is_initialized(): return dist.get_rank(), dist.get_world_size(), local_rank
+    rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    if world==1: return 0, 1, local_rank
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise InputError(f"WORLD_SIZE: {world} processes, but {name} is not set; "
+                             "expected a start by torchrun, or WORLD_SIZE=1 for one process")
+    if rank<world: return rank, world, local_rank
+    raise InputError(f"RANK: not below WORLD_SIZE, got {rank}; expected at most {world-1}")
+
+# %% ../nbs/39_process.ipynb #85cc594a
+def _check_device(process:Process, name:str)->None:
+    "Raise `InputError` if processes of this machine would share a device."
+    device, here = process.device, _number("LOCAL_WORLD_SIZE", process.world)
+    if device.type=="cuda" and device.index is not None:
+        count = torch.cuda.device_count()
+        if device.index>=count:
+            raise InputError(f"--device: {device} does not exist, this machine has {count} GPU"
+                             f"{'s' if count>1 else ''}; expected at most {count} processes "
+                             "(--nproc_per_node), or another device")
+    if here==1 or device.type=="cpu": return
+    if device.type=="mps" or name.startswith("cuda:"):
+        raise InputError(f"--device: one device for {here} processes, got {name}; "
+                         "expected one process, or cpu")
 
 # %% ../nbs/39_process.ipynb #9df1d840
 def setup_process(
     device:str="auto", # see pick_device
 )->Process:
-    "Join the process group that `torchrun` describes, if there is one."
-    rank, world, local_rank = (
-        int(os.environ.get(name, default))
-        for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    "Join the process group that `torchrun` describes, if there is one. Raises `InputError`."
+    rank, world, local_rank = _place()
     process = Process(rank, world, pick_device(device, local_rank))
+    _check_device(process, device)
     on_gpu = process.device.type=="cuda"
     if on_gpu: torch.cuda.set_device(process.device)
     if world>1 and not dist.is_initialized():
@@ -142,13 +174,13 @@ def set_rng_state(
 # %% ../nbs/39_process.ipynb #52de261d
 def peak_memory(
     device:torch.device, # where the process computes
-)->int:                  # bytes
+)->int|None:             # bytes; None if the system does not say
     "Return the most memory that this process has held: on its GPU if it uses one, else resident."
     if device.type=="cuda": return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024*int(peak.split()[1])
-    import resource # missing on Windows
+    if resource is None: return None # Windows
     unit = 1 if sys.platform=="darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*unit

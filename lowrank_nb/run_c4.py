@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from .build import build, forecast, start_log
 from .checks import Checked, check
 from .config import Config, RunFlags, parse_flags
-from .core import InputError, log
+from .core import InputError, is_first_process, log
 from .files import read_metrics, write_json
 from .flags import end_command, run_command
 from .process import Process, leave_process_group, peak_memory, setup_process
@@ -124,7 +124,7 @@ def _demo(config:Config)->int: # exit code
 def _start_logging()->None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false") # the loader has processes of its own
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO if os.environ.get("RANK", "0")=="0" else logging.WARNING)
+    log.setLevel(logging.INFO if is_first_process() else logging.WARNING)
     disable_progress_bar()
 
 def _run(argv:list[str])->int: # exit code

@@ -262,7 +262,9 @@ def _publish(new:Path, final:Path, finish:Callable|None)->None:
 
 def _flush(path:Path)->None:
     "Wait until the disk has a file, or the names in a folder."
-    descriptor = os.open(path, os.O_RDONLY)
+    windows = os.name=="nt" # it flushes only what it may write, and no folders
+    if windows and path.is_dir(): return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try: os.fsync(descriptor)
     except OSError as e: # some network file systems cannot flush a folder
         if not path.is_dir() or e.errno in (errno.EIO, errno.ENOSPC): raise
