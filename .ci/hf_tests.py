@@ -65,9 +65,10 @@ def summarize(found:dict, names:list[str], kind:str)->int: # tests that only fac
         def count(results, outcome): return sum(o==outcome for o in results.values())
         differ = {t: o for t,o in low.items() if plain[t]=='passed' and o!='passed'}
         bad = [t for t,o in differ.items() if o!='skipped' and t not in expected]
-        print(f'{name}, {kind}: plain {count(plain, "passed")} passed, {count(plain, "failure")} failed; '
-              f'factorized {count(low, "passed")} passed, {count(low, "failure")} failed')
-        for test,outcome in differ.items(): print(f'  on the factorized model alone: {test} {outcome}')
+        for title,results in (('plain', plain), (kind, low)):
+            print(f'{name}, {title}: {count(results, "passed")} passed, '
+                  f'{count(results, "failure")} failed, {count(results, "skipped")} skipped')
+        for test,outcome in differ.items(): print(f'  {kind} alone: {test} {outcome}')
         new += len(bad)
     return new
 

@@ -162,13 +162,14 @@ def evaluate(
     device:torch.device|None=None,      # None: that of the model
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
-    """Evaluate in eval mode, over all processes; every process must call it. The model's mode is
-    restored, also if a batch fails."""
+    """Evaluate in eval mode, over all processes; every process must call it. The mode of every
+    module is restored, also if a batch fails."""
     device = device or next(model.parameters()).device
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try: totals = _totals(model, batches, device, autocast or nullcontext)
-    finally: model.train(training)
+    finally:
+        for module,training in modes.items(): module.training = training
     if dist.is_initialized() and dist.get_world_size()>1:
         totals = totals.to(device)
         dist.all_reduce(totals)

@@ -353,7 +353,8 @@ def replace_layers(
         new = _replacement(as_linear(old), choice, std, config, grad)
         new.conv1d = is_conv1d(old) # `merge` returns what the architecture expects
         if new.conv1d and choice.action=="narrow": new = as_conv1d(new)
-        new._is_hf_initialized = not any(p.is_meta for p in new.parameters()) # as Transformers marks
+        drawn = not any(p.is_meta for p in new.parameters())
+        new._is_hf_initialized = drawn # the mark of Transformers
         model.set_submodule(choice.name, new)
     if not config.keep_mlp_act: _drop_mlp_act(model)
     return choices
