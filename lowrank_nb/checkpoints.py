@@ -102,6 +102,7 @@ def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
 _FIRST = {r"^lm\.": ""} # names of weights in the first format
 _HUB = "cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder"
 
+# %% ../nbs/12_checkpoints.ipynb #8d323688
 @torch.no_grad()
 def _draw_missing(layer:nn.Module)->None:
     "Draw the tensors of a layer that Transformers has not marked as loaded."

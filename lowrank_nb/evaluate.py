@@ -156,6 +156,7 @@ def _totals(model:nn.Module, batches:Iterable[dict], device, autocast:Callable)-
         totals += torch.tensor([s.item(), n.item(), b["n_bytes"]], dtype=torch.float64)
     return totals
 
+# %% ../nbs/35_evaluate.ipynb #497d2f8b
 def evaluate(
     model:nn.Module,
     batches:Iterable[dict],             # this process's share, from eval_batches
