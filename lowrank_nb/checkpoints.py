@@ -113,6 +113,7 @@ def _draw_missing(layer:nn.Module)->None:
     layer.reset_parameters()
     for t,value in zip(loaded, values): t.copy_(value)
 
+# %% ../nbs/12_checkpoints.ipynb #9924d64d
 class _SavesItself:
     # What the class of a factorized model adds to Transformers' own saving and opening.
     @classmethod
