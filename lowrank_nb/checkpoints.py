@@ -149,6 +149,8 @@ def model_class(
 
         def __init__(self, config:PretrainedConfig, *args:Any, **kwargs:Any):
             super().__init__(config, *args, **kwargs)
+            # A classifier makes its inner model by the Auto class, which replaces the layers.
+            if any(isinstance(child, _SavesItself) for child in self.children()): return
             for fields in record_of(config): replace_layers(self, FactorizeConfig(**fields))
 
     Model.config_class = config_class(base.config_class)
