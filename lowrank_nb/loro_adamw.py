@@ -36,6 +36,14 @@ def _hidden_size(model:nn.Module)->int|None:
     return getattr(text, "hidden_size", None)
 
 # %% ../nbs/22_loro_adamw.ipynb #374b25e2
+def _check_matrices(
+    factors:Iterable[torch.Tensor],
+)->None:
+    "Raise `InputError` if a wrapper has replaced the factors by something else."
+    if all(isinstance(p, nn.Parameter) and p.ndim==2 for p in factors): return
+    raise InputError("model: its factors are not matrices any more, got what FSDP1 or another "
+                     "wrapper made of them; expected FSDP2 (fully_shard), which keeps them")
+
 def param_groups(
     model:nn.Module,           # may be wrapped
     hidden_size:int|None=None, # the lr scaler's denominator; None: the model config's
@@ -45,6 +53,7 @@ def param_groups(
     hidden = hidden_size or _hidden_size(model)
     by_rank = {}
     for m in _factor_layers(model):
+        _check_matrices([m.B, m.A])
         by_rank.setdefault((m.rank, m.nonlinear), []).extend([m.B, m.A])
     factors = {id(p) for ps in by_rank.values() for p in ps}
     regular = [p for p in model.parameters() if p.requires_grad and id(p) not in factors]
@@ -262,6 +271,7 @@ def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
         counts = self._by_count(g)
         g["updates"] += 1
         riemannian = g["factors"] and g["loro_type"]=="loro"
+        if riemannian: _check_matrices(g["params"])
         if counts and riemannian and float(g["lr"]) and g["updates"]%g["exact_every"]==0:
             self._exact(g, counts)
             self.last_exact = True
