@@ -234,6 +234,12 @@ def check_sources(
                          "expected text")
     return train, validation
 
+def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line for the log
+    n = len(set(train.files) & set(validation.files))
+    if not n: return None
+    return (f"--val_data_path: {n} of {len(validation.files)} files are training data too; "
+            "the validation loss is that of texts that the model trains on")
+
 # %% ../nbs/51_checks.ipynb #1787d7c3
 @dataclass(frozen=True)
 class Checked:
@@ -260,10 +266,8 @@ def _in_force(checked:Checked, world:int)->dict: # flag -> value
     "Return all flags; paths are replaced by what their files contain."
     config, model = checked.config, json.loads(checked.model.to_json_string(use_diff=False))
     for name in (*_BY_TOKENIZER, *_OF_FILE): model.pop(name, None)
-    pure = config.model.dtype=="pure_bfloat16"
     return config.flat() | dict(
         parameterization=checked.kind, optimizer=checked.optimizer, loro_init=checked.factors.init,
-        dtype="pure_bfloat16" if pure else "float32", # of the weights
         workers=used_workers(config.data.workers, len(checked.train.files), world),
         model_config=model, tokenizer=fingerprint(checked.tokenizer),
         train_data_path=checked.train.digest(),
@@ -288,7 +292,11 @@ def check_resumed(
     world:int=1,  # processes
 )->None:
     "Raise `InputError` for the first flag on whose old value the checkpoint depends."
-    before = read_json(checked.checkpoint/FLAGS_FILE).get(SAME, {}) # older checkpoints have none
+    record = read_json(checked.checkpoint/FLAGS_FILE) # older checkpoints have none
+    before, dtype = record.get(SAME, {}), checked.config.model.dtype
+    was = record.get(ACTS, {}).get("dtype", dtype)
+    if (was=="pure_bfloat16")!=(dtype=="pure_bfloat16"): # the weights have another type
+        raise _other_value(checked, "dtype", was, dtype)
     for name,value in resume_record(checked, world)[SAME].items():
         was = before.get(name, value)
         if was!=value: raise _other_value(checked, name, was, value)
@@ -351,7 +359,7 @@ def check(
     check_optimizer(optimizer, options, model, factors)
     train, validation = check_sources(config.data)
     tokenizer = load_tokenizer(config.model.tokenizer)
-    notes = [fit_vocabulary(model, tokenizer)]
+    notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation)]
     checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
                       validation, tokenizer, trackers, [note for note in notes if note])
     if checkpoint: check_resumed(checked, world)

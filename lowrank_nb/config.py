@@ -34,7 +34,8 @@ class ModelFlags:
     max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(1), resume=SAME)
     dtype:str|None = flag(
         None, "bfloat16 keeps float32 weights, pure_bfloat16 does not; default: bfloat16 on a GPU "
-        "that computes in it, else float32", choices=DTYPES, resume=SAME)
+        "that computes in it, else float32; weights keep their type when a run is resumed",
+        choices=DTYPES)
     device:str = flag("auto", "auto, cpu, cuda or mps", resume=FREE)
     compile:bool = flag(False, "compile the model by torch.compile", resume=FREE)
     fsdp:bool = flag(

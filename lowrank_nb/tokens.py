@@ -33,13 +33,15 @@ def _from_folder(name:str)->PreTrainedTokenizerBase:
         raise InputError(f"{problem}; expected a folder with a tokenizer") from None
 
 def _from_hub(name:str)->PreTrainedTokenizerBase:
+    problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
+    def fetch(): return AutoTokenizer.from_pretrained(name) # what the cache lacks
     with _cache_lock():
-        try: found = AutoTokenizer.from_pretrained(name, local_files_only=True) # fetched before
-        except (OSError, ValueError): found = None
-        if found is not None and not _is_empty(found): return found
-        problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
-        return ask_hub(f"api/models/{name}", lambda: AutoTokenizer.from_pretrained(name), problem)
+        try: return ask_hub(f"api/models/{name}", fetch, problem)
+        except InputError as error:
+            try: return AutoTokenizer.from_pretrained(name, local_files_only=True)
+            except (OSError, ValueError): raise error from None
 
+# %% ../nbs/31_tokens.ipynb #27e36874
 @contextlib.contextmanager
 def _cache_lock()->Iterator[None]:
     "Let one process at a time fetch; the others find all files."
