@@ -25,6 +25,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from .core import InputError
 from .files import read_json, write_json
+from .models import vocabulary_size
 from .texts import TextSource, digest_of, texts_of, unreadable
 from .tokens import encode
 
@@ -48,7 +49,7 @@ def _plan(source:TextSource, tok:PreTrainedTokenizerBase, max_length:int|None)->
     name = "bytes" if isinstance(tok, ByT5Tokenizer) else str(tok.name_or_path)
     return dict(
         version=1, tokenizer=dict(name=name, hash=fingerprint(tok)),
-        dtype="uint16" if len(tok)<=2**16 else "uint32", max_length=max_length,
+        dtype="uint16" if vocabulary_size(tok)<=2**16 else "uint32", max_length=max_length,
         column=source.column,
         shards=[_shard(f) for f in source.files])
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ def _from_folder(name:str)->PreTrainedTokenizerBase:
     try: return AutoTokenizer.from_pretrained(path)
     except Exception as e:
         problem = f"--tokenizer: cannot be loaded ({brief(e)}), got {name}"
-        raise InputError(f"{problem}; expected a folder with a tokenizer") from None
+        raise InputError(f"{problem}; expected {_loadable(path)}") from None
+
+def _loadable(path:Path)->str:
+    "Say what a folder needs: a SentencePiece model is converted by a library of its own."
+    pieces = any(path.glob("*.model")) and find_spec("sentencepiece") is None
+    return "pip install sentencepiece" if pieces else "a folder with a tokenizer"
 
 def _from_hub(name:str)->PreTrainedTokenizerBase:
     problem = f"--tokenizer: not available, got {name}; expected a folder, or 'bytes'"
@@ -63,14 +69,14 @@ def load_tokenizer(
     path = Path(name).expanduser()
     is_path = path.is_dir() or path.is_absolute() or name.startswith(".")
     tok = _from_folder(name) if is_path else _from_hub(name)
-    if not isinstance(tok, ByT5Tokenizer) and _is_empty(tok):
-        raise InputError(f"--tokenizer: no vocabulary, got {name}; expected all of its files")
-    if tok.eos_token_id is None:
-        raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
     bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets
     if not bytes_only and not getattr(tok, "is_fast", False):
         raise InputError(f"--tokenizer: {type(tok).__name__} does not say which characters a token "
                          f"stands for, got {name}; expected a tokenizer with offsets (a fast one)")
+    if not bytes_only and _is_empty(tok):
+        raise InputError(f"--tokenizer: no vocabulary, got {name}; expected all of its files")
+    if tok.eos_token_id is None:
+        raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
     if tok.pad_token_id is None: tok.pad_token = tok.eos_token  # labels are masked by length
     return tok
 
