@@ -39,8 +39,10 @@ def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]:
     def jobs_of_process(o): return [i for i in range(len(jobs)) if owner[i]==o]
     coefficients = {}
     for i in jobs_of_process(rank):
-        found = coefs_by_sweeps(tables[i], *gram_inverses(tables[i]), jobs[i][4])
-        coefficients[i] = torch.stack(found)
+        G = InnerProducts(*(x[None] for x in tables[i]))
+        found, arrived = coefs_by_sweeps(G, *gram_inverses(G), jobs[i][4])
+        assert arrived.all()
+        coefficients[i] = torch.cat(found)
     for o in range(world):
         theirs = jobs_of_process(o)
         sizes = [4*ranks[i]**2 for i in theirs]

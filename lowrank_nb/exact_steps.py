@@ -19,7 +19,7 @@ import torch.distributed.nn.functional
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from .loro_fast import fast_exact_update
+from .loro_fast import fast_exact_update, fast_exact_updates
 
 # %% ../nbs/21_exact_steps.ipynb #10d9f367
 def job_cost(
@@ -50,11 +50,12 @@ def exact_updates(
     jobs:list[tuple],        # (B, A, dB, dA, lr) each
     routes:list|None=None,   # gets the route of each update, see fast_exact_update
 )->list[tuple[Tensor,Tensor]]: # the new (B, A) of each job
-    "Make many exact updates. On a CPU with several threads each matrix has one thread."
+    """Make many exact updates: on a GPU those of one shape at once, on a CPU one after the other,
+    or one matrix on each thread."""
+    if not jobs or jobs[0][0].device.type!="cpu": return fast_exact_updates(jobs, routes)
     threads = torch.get_num_threads()
-    if threads==1 or len(jobs)<2 or jobs[0][0].device.type!="cpu":
-        return [fast_exact_update(*job, routes) for job in jobs]
-    return _on_threads(jobs, routes, threads)
+    if threads>1 and len(jobs)>1: return _on_threads(jobs, routes, threads)
+    return [fast_exact_update(*job, routes) for job in jobs]
 
 # %% ../nbs/21_exact_steps.ipynb #f6a4c11c
 def assign_jobs(
