@@ -23,6 +23,7 @@ from .combined import CombinedOptimizer
 from .core import InputError, pick
 from .layers import layer_part
 from .loro_adamw import LOROAdamW, param_groups, refresh_moments
+from .muon import Muon
 
 # %% ../nbs/29_optimizers.ipynb #1136b4ad
 _all_ = [LOROAdamW, StochasticBF16, param_groups, refresh_moments]
@@ -45,14 +46,29 @@ def _restricted(groups:list[dict], chosen:set, inside:bool)->list[dict]:
         if ps: found.append({**g, "params": ps})
     return found
 
+def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
+
+def _stay_fused(optimizer:Optimizer, state_dict:dict)->dict:
+    "Load a state of an AdamW that was not fused, whose counts may be on another device."
+    fused = optimizer.defaults["fused"]
+    groups = [{**g, "fused": fused} for g in state_dict["param_groups"]]
+    return {**state_dict, "param_groups": groups}
+
+def _others(groups, lr, weight_decay):
+    "Make AdamW for what a matrix optimizer leaves; fused, it waits for nothing."
+    fused = all(_fits(p) for g in groups for p in g["params"])
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)
+    optimizer.register_load_state_dict_pre_hook(_stay_fused)
+    return optimizer
+
 def _muon(model, lr, weight_decay):
     matrices = {id(p) for p in block_matrices(model)[0]}
     groups = param_groups(model, weight_decay=weight_decay)
     inside, rest = (_restricted(groups, matrices, b) for b in (True, False))
     options, made = dict(lr=lr, weight_decay=weight_decay), []
     # match_rms_adamw: the learning rates of AdamW fit.
-    if inside: made.append(torch.optim.Muon(inside, adjust_lr_fn="match_rms_adamw", **options))
-    if rest: made.append(torch.optim.AdamW(rest, **options))
+    if inside: made.append(Muon(inside, adjust_lr_fn="match_rms_adamw", **options))
+    if rest: made.append(_others(rest, **options))
     return CombinedOptimizer(*made)
 
 def _adafactor(model, lr, weight_decay, beta1=0.):
@@ -141,8 +157,6 @@ def _missing(name:str, instead:str):
     return make
 
 # %% ../nbs/29_optimizers.ipynb #c9381947
-def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
-
 def _torch(cls):
     "Make an optimizer of torch; it is fused if possible: one pass over memory."
     def make(model, lr, weight_decay):

@@ -49,7 +49,7 @@ def shard(
     return loss_module
 
 # %% ../nbs/44_sharding.ipynb #bee488d6
-SHARDED = "adam", "adamw", "sgd", "loro_adamw" # optimizers that can work on rows
+SHARDED = "adam", "adamw", "sgd", "loro_adamw", "muon" # optimizers that can work on rows
 
 def check_sharded(
     optimizer:str,  # its name
