@@ -92,7 +92,8 @@ def _low_type(h:Tensor, head:nn.Linear)->torch.dtype:
 def _wide_nats(x:Tensor, head:nn.Linear, y:Tensor, chunk:int|None)->Tensor:
     "Sum nats by PyTorch's own chunked function; chunk None: it chooses."
     fixed = dict(batch_chunk_size=chunk, chunking_method=None, acc_policy="accurate")
-    options = nn.LinearCrossEntropyOptions(**fixed if chunk else {})
+    compiled = torch.compiler.is_compiling() # a second backward pass would be wrong without it
+    options = nn.LinearCrossEntropyOptions(allow_retain_graph=compiled, **fixed if chunk else {})
     return F.linear_cross_entropy(
         x, head.weight, y, linear_bias=head.bias, ignore_index=-100, reduction="sum",
         options=options)
@@ -107,7 +108,8 @@ def nats_of_hidden(
     "Compute what `nats_of_logits` returns for `head(h)`, without all logits."
     y, cpu = labels[:, 1:], h.device.type=="cpu"
     x, n = h[:, :-1], (y!=-100).sum()
-    if cpu: x, y = x[y!=-100], y[y!=-100]  # on a GPU, picking rows would wait for their number
+    # On a GPU, picking rows would wait for their number; torch.compile could not trace it.
+    if cpu and not torch.compiler.is_compiling(): x, y = x[y!=-100], y[y!=-100]
     else: x, y = x.flatten(0, 1), y.flatten()
     if not len(y): return sum(0*p.sum() for p in (h, *head.parameters())).float(), n
     low = _low_type(h, head)

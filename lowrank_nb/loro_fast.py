@@ -90,16 +90,6 @@ def row_space(
     return T, F, arrived
 
 # %% ../nbs/03_loro_fast.ipynb #983e3fde
-def gram_inverses(
-    G:InnerProducts,  # of n matrices
-    worst:float=100., # condition (Frobenius, over rank) up to which float32 tables are trusted
-)->tuple[Tensor,Tensor,Tensor]: # (BᵀB)⁻¹, (AAᵀ)⁻¹, and (n,) which can be trusted
-    "Invert the Gram matrices of the factors, if the result can be trusted."
-    norm = torch.linalg.matrix_norm
-    (inv_B, fine_B), (inv_A, fine_A) = _spd_inverse(G.BB), _spd_inverse(G.AA)
-    condition = torch.maximum(norm(G.BB)*norm(inv_B), norm(G.AA)*norm(inv_A))
-    return inv_B, inv_A, fine_B & fine_A & (condition <= worst*inv_B.shape[-1])
-
 def _spd_inverse(S:Tensor)->tuple[Tensor,Tensor]: # inverses, and which of them exist
     "Invert matrices that are positive definite in this precision."
     L, failed = torch.linalg.cholesky_ex(S)
@@ -109,6 +99,17 @@ def _spd_inverse(S:Tensor)->tuple[Tensor,Tensor]: # inverses, and which of them 
 def _or_identity(X:Tensor, fine:Tensor)->Tensor:
     "Replace the matrices that are not fine by the identity."
     return torch.where(fine[:, None, None], X, _identity(X))
+
+# %% ../nbs/03_loro_fast.ipynb #f0005e9f
+def gram_inverses(
+    G:InnerProducts,  # of n matrices
+    worst:float=100., # condition (Frobenius, over rank) up to which float32 tables are trusted
+)->tuple[Tensor,Tensor,Tensor]: # (BᵀB)⁻¹, (AAᵀ)⁻¹, and (n,) which can be trusted
+    "Invert the Gram matrices of the factors, if the result can be trusted."
+    norm = torch.linalg.matrix_norm
+    (inv_B, fine_B), (inv_A, fine_A) = _spd_inverse(G.BB), _spd_inverse(G.AA)
+    condition = torch.maximum(norm(G.BB)*norm(inv_B), norm(G.AA)*norm(inv_A))
+    return inv_B, inv_A, fine_B & fine_A & (condition <= worst*inv_B.shape[-1])
 
 # %% ../nbs/03_loro_fast.ipynb #1d32d23f
 def _balance(

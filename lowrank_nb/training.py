@@ -143,6 +143,18 @@ def own_state(self:Trainer)->dict:
     stream = self.stream.state_dict() if hasattr(self.stream, "state_dict") else None
     return dict(rng=rng_state(), stream=stream)
 
+# %% ../nbs/40_training.ipynb #e2778e3a
+def gradient_norm(
+    model:nn.Module,
+    clip:float=0., # largest norm; 0: no clipping
+)->torch.Tensor:   # with clipping the L2 norm before it, else the largest entry; a scalar
+    "Clip the whole gradient and measure it."
+    if clip: norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    else:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, math.inf)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
 # %% ../nbs/40_training.ipynb #ab4649ac
 @patch
 def autocast(self:Trainer)->contextlib.AbstractContextManager:
@@ -155,7 +167,8 @@ def gradients(
     self:Trainer,
     batches:list[dict],   # micro-batches of this process
 )->tuple[float,int]:      # mean nats per predicted token, real tokens; both over all processes
-    "Leave the gradient of the global batch's mean loss in `.grad`. Each target counts the same."
+    """Leave the gradient of the global batch's mean loss in `.grad`, clipped, and its norm in
+    `norm`. Each target counts the same."""
     counts = sum(map(n_targets, batches)), sum(map(n_real, batches))
     targets, real = self.process.sum(*counts)
     world, total = self.process.world, 0.
@@ -167,13 +180,14 @@ def gradients(
             with self.autocast(): nats, _ = self.net(**inputs)
             (nats*(world/max(targets, 1))).backward()
         total = total + nats.detach()
-    return self.process.sum(float(total))[0]/max(targets, 1), int(real)
+    norm = gradient_norm(self.model, self.clip).to(total)
+    total, self.norm = torch.stack([total, norm]).tolist() # the host waits once, for both
+    return self.process.sum(total)[0]/max(targets, 1), int(real)
 
 # %% ../nbs/40_training.ipynb #df3244b0
 @patch
 def take_step(self:Trainer)->float: # the learning rate of this step
-    "Clip the gradient and move the weights. Raises `FloatingPointError` before a bad step."
-    self.norm = gradient_norm(self.model, self.clip)
+    "Move the weights. Raises `FloatingPointError` before a bad step."
     self.skip = False
     self("before_step")
     if not (self.skip or math.isfinite(self.loss) and math.isfinite(self.norm)):
@@ -186,18 +200,6 @@ def take_step(self:Trainer)->float: # the learning rate of this step
     self.position = None # from here on a checkpoint holds this update
     self.step += 1
     return lr
-
-# %% ../nbs/40_training.ipynb #e2778e3a
-def gradient_norm(
-    model:nn.Module,
-    clip:float=0., # largest norm; 0: no clipping
-)->float:          # with clipping the L2 norm before it, else the largest entry
-    "Clip the whole gradient and measure it."
-    if clip: norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-    else:
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients, math.inf)
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 # %% ../nbs/40_training.ipynb #d9171614
 @patch
