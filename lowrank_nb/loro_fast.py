@@ -40,6 +40,7 @@ def stacked_products(
     "Stack the tables of several matrices. The tall matrices themselves are not copied."
     return InnerProducts(*map(torch.stack, zip(*(inner_products(*job) for job in jobs))))
 
+# %% ../nbs/03_loro_fast.ipynb #71064a24
 def combine(
     B:Tensor, A:Tensor, dB:Tensor, dA:Tensor,
     coefs:tuple, # (S_B, T_B, S_A, T_A), each (rank, rank)
