@@ -112,7 +112,7 @@ def optimizer_options(
     options = dict(
         lr=training.lr, weight_decay=training.weight_decay, beta1=training.beta1,
         rank=method.rank, update_proj_gap=method.update_proj_gap, scale=method.galore_scale,
-        proj_type=method.proj_type)
+        proj_type=method.proj_type, others_lr=training.others_lr)
     if optimizer=="loro_adamw": options |= dict(
         loro_type=method.loro_type, loro_freq=method.loro_freq, lr_scaler=method.loro_lr_scaler,
         refresh=method.loro_refresh, refresh_every=method.loro_refresh_freq or 0)
@@ -154,10 +154,13 @@ def check_schedule(training:TrainingFlags)->None:
                          f"expected at most {training.num_training_steps-1}")
 
 def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->None:
-    "Raise `InputError` if a refresh lacks its period, or if Riemannian steps have no product."
+    "Raise `InputError` if a refresh lacks its period, or if steps of pairs have none."
     if method.loro_refresh and not method.loro_refresh_freq:
         raise InputError("--loro_refresh_freq: missing for --loro_refresh; "
                          "expected a number of updates, such as 500")
+    if optimizer=="spectron" and factors.kind in ("dense", "zero"):
+        raise InputError("--parameterization: spectron needs pairs of factors, "
+                         f"got {factors.kind}; expected lowrank, cola or lost")
     riemannian = optimizer=="loro_adamw" and method.loro_type=="loro"
     if riemannian and factors.kind in ("dense", "zero"):
         raise InputError(f"--loro_scope: loro_adamw needs pairs of factors, got a {factors.kind} "

@@ -74,7 +74,8 @@ METHODS |= dict(
     apollo=Method("--optimizer apollo --rank 32", HIGH_RATES),
     muon_cola=Method(f"--optimizer muon --parameterization cola {ALL} --cola_init True",
                      HIGH_RATES),
-    muon_lost=Method(f"--optimizer muon --parameterization lost {LOST}", HIGH_RATES))
+    muon_lost=Method(f"--optimizer muon --parameterization lost {LOST}", HIGH_RATES),
+    spectron=Method(f"--optimizer spectron {ALL} --others_lr 0.008", (.02, .04, .08, .16)))
 
 # %% ../nbs/55_compare.ipynb #662b1e9e
 def add_plugin(

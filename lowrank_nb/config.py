@@ -49,7 +49,7 @@ class ModelFlags:
         resume=FREE)
 
 # %% ../nbs/50_config.ipynb #a12affa7
-SHORTHANDS = dict(loro_adamw=("lowrank", "loro_adamw"),
+SHORTHANDS = dict(loro_adamw=("lowrank", "loro_adamw"), spectron=("lowrank", "spectron"),
                   adamw_cola=("cola", "adamw"), cola_adamw=("cola", "adamw"),
                   adamw_lost=("lost", "adamw"), lost_adamw=("lost", "adamw"))
 
@@ -228,6 +228,9 @@ class ScheduleFlags:
     "Hold the flags of the learning rate and its schedule."
     _argument_group_name = "learning rate"
     lr:float = flag(1e-4, "peak learning rate", valid=POSITIVE)
+    others_lr:float|None = flag(
+        None, "peak rate of what muon and spectron leave to AdamW; default: --lr", valid=POSITIVE,
+        read_by=dict(optimizer=("muon", "spectron")))
     scheduler:str = flag("cosine", "schedule of the learning rate", choices=SCHEDULERS)
     warmup_steps:int = flag(1000, "length of the linear warm-up", "updates", valid=Range(0))
     min_lr_ratio:float = flag(

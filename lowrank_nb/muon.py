@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COEFFICIENTS', 'ADJUST', 'newton_schulz', 'iteration_type', 'by_shape', 'orthogonalize', 'newton_schulz_cost',
-           'orthogonalize_sharded', 'rate_factor', 'Muon']
+           'orthogonalize_sharded', 'rate_factor', 'Muon', 'adamw_for_others']
 
 # %% ../nbs/26_muon.ipynb #9be6af0c
 import math
@@ -138,10 +138,12 @@ class Muon(Optimizer):
     def add_param_group(self, param_group:dict)->None:
         "Add a group of matrices. Raises `InputError` for other parameters."
         super().add_param_group(param_group)
-        try: _check_matrices(self.param_groups[-1]["params"])
+        try: self._check_group(self.param_groups[-1])
         except InputError:
             self.param_groups.pop()
             raise
+
+    def _check_group(self, group:dict)->None: _check_matrices(group["params"])
 
 # %% ../nbs/26_muon.ipynb #fdfc3e4e
 @patch
@@ -202,3 +204,22 @@ def step(self:Muon, closure:Callable|None=None)->float|None:
         params = [p for p in group["params"] if p.grad is not None]
         if params: self._update(group, params)
     return loss
+
+# %% ../nbs/26_muon.ipynb #2e4f2ec5
+def _stay_fused(optimizer:Optimizer, state_dict:dict)->dict:
+    "Load a state of an AdamW that was not fused, whose counts may be on another device."
+    fused = optimizer.defaults["fused"]
+    groups = [{**g, "fused": fused} for g in state_dict["param_groups"]]
+    return {**state_dict, "param_groups": groups}
+
+def adamw_for_others(
+    groups:list[dict],   # of the parameters that a matrix optimizer leaves
+    lr:float,
+    weight_decay:float,
+)->torch.optim.AdamW:
+    "Make AdamW, fused if possible: then its step waits for nothing."
+    devices = {p.device.type for g in groups for p in g["params"]}
+    options = dict(lr=lr, weight_decay=weight_decay, fused=devices<={"cpu", "cuda"})
+    optimizer = torch.optim.AdamW(groups, **options)
+    optimizer.register_load_state_dict_pre_hook(_stay_fused)
+    return optimizer

@@ -49,7 +49,7 @@ def shard(
     return loss_module
 
 # %% ../nbs/44_sharding.ipynb #bee488d6
-SHARDED = "adam", "adamw", "sgd", "loro_adamw", "muon" # optimizers that can work on rows
+SHARDED = "adam", "adamw", "sgd", "loro_adamw", "muon", "spectron" # they can work on rows
 
 def check_sharded(
     optimizer:str,  # its name
@@ -144,11 +144,17 @@ def split_optimizer_state(
     "Split the parameters' tensors from the rest of an optimizer's state."
     rest, tensors = {}, {}
     for i,entries in state["state"].items():
-        rest[i] = {}
+        rest[i], shape = {}, _parameter_shape(entries)
         for kind,value in entries.items():
-            if isinstance(value, Tensor) and value.dim(): tensors[f"{i}.{kind}"] = value
+            if isinstance(value, Tensor) and value.dim() and value.shape==shape:
+                tensors[f"{i}.{kind}"] = value
             else: rest[i][kind] = value
     return dict(state, state=rest), tensors
+
+def _parameter_shape(entries:dict)->torch.Size|None:
+    "Find the shape of a parameter in its state: that of the moments, the largest tensors."
+    shapes = [value.shape for value in entries.values() if isinstance(value, Tensor)]
+    return max(shapes, key=lambda shape: (shape.numel(), len(shape)), default=None)
 
 # %% ../nbs/44_sharding.ipynb #c7d2d50b
 def merge_optimizer_state(
@@ -179,5 +185,5 @@ def _empty_parts(params:list[Tensor], folder:str|Path)->dict[str,Tensor]:
 def _split_like(value, p:Tensor):
     "Split a whole tensor across processes as `p` is. Anything else stays as it is."
     whole = isinstance(value, Tensor) and value.dim() and not isinstance(value, DTensor)
-    if not (whole and isinstance(p, DTensor)): return value
+    if not (whole and isinstance(p, DTensor) and value.shape==p.shape): return value
     return distribute_tensor(value.to(p.device), p.device_mesh, p.placements, src_data_rank=None)
