@@ -61,7 +61,8 @@ def counts(
     pairs = [pair.strip().partition("=") for pair in text.split(",")]
     names = [name.strip() for name,_,_ in pairs]
     complete = all(name and equals for name,equals,_ in pairs)
-    if not complete or len(set(names))<len(names): raise ArgumentTypeError(f"not numbers by name, got {text}; expected a=1,b=2")
+    if not complete or len(set(names))<len(names):
+        raise ArgumentTypeError(f"not numbers by name, got {text}; expected a=1,b=2")
     return {name: count(number) for name,(_,_,number) in zip(names, pairs)}
 
 def scaler(
