@@ -74,7 +74,7 @@ def resolve_pair(
 # %% ../nbs/51_checks.ipynb #e23c6929
 FLAG_OF = dict(
     kind="--parameterization", scope="--loro_scope", attn_rank="--loro_attn_rank",
-    mlp_rank="--loro_mlp_rank", init="--loro_init", silu="--cola_silu",
+    mlp_rank="--loro_mlp_rank", ranks="--ranks", init="--loro_init", silu="--cola_silu",
     recompute="--cola_recompute", keep_mlp_act="--cola_keep_mlp_act", mlp_dense="--loro_mlp_dense",
     sparsity="--lost_sparsity", method="--lost_sparse_method", svd_rank="--lost_sparse_svd_rank",
     gamma="--lost_gamma", inverse="--lost_sparse_svd_inverse")
@@ -94,8 +94,8 @@ def factorize_config(
     silu = kind=="lost" and method.cola_silu
     return FactorizeConfig(
         kind=kind, scope=method.loro_scope or "all", attn_rank=method.loro_attn_rank,
-        mlp_rank=method.loro_mlp_rank, init=_init(method, kind, given), silu=silu,
-        recompute=method.cola_recompute and kind=="cola",
+        mlp_rank=method.loro_mlp_rank, ranks=method.ranks, init=_init(method, kind, given),
+        silu=silu, recompute=method.cola_recompute and kind=="cola",
         keep_mlp_act=method.cola_keep_mlp_act or not (kind=="cola" or silu),
         mlp_dense=method.loro_mlp_dense and kind!="dense",
         sparsity=method.lost_sparsity, method=method.lost_sparse_method,
@@ -271,6 +271,7 @@ def _in_force(checked:Checked, world:int)->dict: # flag -> value
     for name in (*_BY_TOKENIZER, *_OF_FILE): model.pop(name, None)
     return config.flat() | dict(
         parameterization=checked.kind, optimizer=checked.optimizer, loro_init=checked.factors.init,
+        ranks=checked.factors.ranks,
         workers=used_workers(config.data.workers, len(checked.train.files), world),
         model_config=model, tokenizer=fingerprint(checked.tokenizer),
         train_data_path=checked.train.digest(),
@@ -306,7 +307,7 @@ def check_resumed(
 
 def _other_value(checked:Checked, name:str, was:object, now:object)->InputError:
     folder, given = checked.checkpoint, checked.config.flat()[name]
-    if isinstance(was, dict):
+    if name=="model_config":
         key = next((k for k in was if was[k]!=now.get(k)), "model_type")
         return InputError(f"--{name}: another model than that of {folder}, got {given} with {key} "
                           f"{now.get(key)}; expected {was[key]}")

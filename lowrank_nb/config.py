@@ -92,6 +92,9 @@ class FactorFlags:
         resume=SAME)
     loro_mlp_rank:int = flag(128, "rank of the MLP layers", read_by=IF_FACTORS, metavar="R",
         resume=SAME)
+    ranks:dict|None = flag(
+        None, "ranks of single projections before those two, such as q_proj=64,down_proj=256",
+        read_by=IF_FACTORS, resume=SAME)
     loro_init:str = flag(
         "xavier", "xavier, kaiming, orth, xavorth, auto, randn_<std>, const_<c>, cola or svd",
         read_by=(dict(parameterization=Kinds(("lowrank",))),

@@ -10,6 +10,7 @@ import math
 import re
 import tempfile
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from .checkpoints import record_of
 from .core import InputError, brief
 from .factorize import FactorizeConfig, factorize, merge
 from .files import markdown_table, read_json, read_metrics
-from .layers import nonlinear
+from .layers import inside_block, nonlinear
 from .models import build_model, current_format
 
 # %% ../nbs/14_export.ipynb #9abee190
@@ -56,6 +57,7 @@ def _model_fields(base:dict, how:dict)->dict:
     foreign = _LOST_ONLY if how.get("kind") in ("lowrank", "cola", "zero") else ()
     fields = _given(base, _SHAPE)
     for name,value in how.items():
+        if isinstance(value, dict): value = ", ".join(f"{k}={v}" for k,v in value.items())
         if value not in (None, False) and name not in foreign: fields[name] = value
     return fields
 
@@ -234,21 +236,28 @@ def _read_weights(file:Path)->dict[str,Tensor]:
     return inner if isinstance(inner, dict) else weights
 
 # %% ../nbs/14_export.ipynb #fd18a3e9
-def _ranks(state:dict[str,Tensor], kind:str)->tuple[str,int,int]: # scope, attn_rank, mlp_rank
-    found = dict(attn=set(), mlp=set())
+def _projections(state:dict[str,Tensor])->dict[str,dict[str,int]]: # part -> projection -> rank
+    found = dict(attn={}, mlp={})
     for key,value in state.items():
-        if not key.endswith(".A"): continue
+        path, _, name = key.rpartition(".")
+        if name!="A": continue
         part = "attn" if re.search(r"attn|attention", key) else "mlp"
-        found[part].add(value.shape[0])
+        rank = found[part].setdefault(inside_block(path), value.shape[0])
+        if rank!=value.shape[0]:
+            raise InputError(f"source: {inside_block(path)} of several ranks, got {rank} and "
+                             f"{value.shape[0]}; expected one rank for a projection")
+    return found
+
+def _ranks(state:dict[str,Tensor], kind:str)->dict: # fields of FactorizeConfig
+    found = _projections(state)
     if not any(found.values()):
         raise InputError(f"kind: no {' or '.join(LAYOUTS[kind])} among the weights, got {kind}; "
                          "expected the kind of this checkpoint")
-    for part,ranks in found.items():
-        if len(ranks)>1:
-            raise InputError(f"source: {part} layers of several ranks, got {sorted(ranks)}; "
-                             "expected one rank")
     scope = "all" if all(found.values()) else "attn" if found["attn"] else "mlp"
-    return scope, max(found["attn"], default=1), max(found["mlp"], default=1)
+    usual = {part: mode(own.values()) if own else 1 for part,own in found.items()}
+    own = {name: rank for part,ranks in found.items() for name,rank in ranks.items()
+           if rank!=usual[part]}
+    return dict(scope=scope, attn_rank=usual["attn"], mlp_rank=usual["mlp"], ranks=own or None)
 
 # %% ../nbs/14_export.ipynb #a1e7f033
 def _fill(model:PreTrainedModel, state:dict[str,Tensor], kind:str)->None:
@@ -276,8 +285,7 @@ def import_published(
     if kind not in LAYOUTS:
         raise InputError(f"kind: no such layout, got {kind}; expected one of {', '.join(LAYOUTS)}")
     state = from_layout(_read_state(source), kind)
-    scope, attn_rank, mlp_rank = _ranks(state, kind)
-    how = FactorizeConfig(kind, scope, attn_rank=attn_rank, mlp_rank=mlp_rank, **choices)
+    how = FactorizeConfig(kind, **_ranks(state, kind), **choices)
     model = factorize(build_model(config), how)
     _fill(model, state, kind)
     return model.eval(), how

@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from .checkpoints import become_dense, become_lowrank, record_of
 from .core import InputError, brief
-from .layers import KINDS, Choice, FactorizeConfig, ZeroLinear, as_conv1d, block_linears
+from .layers import KINDS, Choice, FactorizeConfig, block_linears
 from .layers import factor_init, plan, replace_layers
 from .lowrank import LowRankLinear
 from .models import build_model
+from .plain_layers import ZeroLinear, as_conv1d
 
 # %% ../nbs/13_factorize.ipynb #8c5fe41a
 # Callers find these here too.
@@ -94,6 +95,12 @@ def load_plugin(
 def _names(choices:list[Choice])->str: # such as 'k_proj, v_proj'
     return ", ".join(sorted({c.name.split(".")[-1] for c in choices}))
 
+def _ranks(choices:list[Choice])->str: # such as 'rank 8', or 'ranks 4 (q_proj), 8 (k_proj)'
+    by_rank = {}
+    for c in sorted(choices, key=lambda c: c.rank): by_rank.setdefault(c.rank, []).append(c)
+    if len(by_rank)==1: return f"rank {choices[0].rank}"
+    return "ranks " + ", ".join(f"{rank} ({_names(own)})" for rank,own in by_rank.items())
+
 def _replaced(choices:list[Choice], config:FactorizeConfig)->list[str]: # no line or one
     replaced = [c for c in choices if c.action=="replace"]
     if config.kind=="zero": return [f"layers: {len(replaced)} return zeros (the control)"]
@@ -101,7 +108,7 @@ def _replaced(choices:list[Choice], config:FactorizeConfig)->list[str]: # no lin
     parts = []
     for part,label in (("attn", "attention"), ("mlp", "MLP")):
         own = [c for c in replaced if c.part==part]
-        if own: parts.append(f"{label} {len(own)} at rank {own[0].rank}")
+        if own: parts.append(f"{label} {len(own)} at {_ranks(own)}")
     return [f"layers: {len(replaced)} replaced ({', '.join(parts)}), init {factor_init(config)}"]
 
 # %% ../nbs/13_factorize.ipynb #c08e14da
