@@ -155,6 +155,7 @@ def _check_modules(model:nn.Module)->None:
         raise InputError(f"model: no plan for a module, got {type(module).__name__} at {name}; "
                          "expected the layers of a llama: lowrank, cola, lost or dense")
 
+# %% ../nbs/73_tensor_parallel.ipynb #071ded86
 def check_parallel(
     model:nn.Module,
     n:int, # processes
