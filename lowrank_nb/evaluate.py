@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from .models import architecture
 
@@ -89,14 +90,17 @@ def _low_type(h:Tensor, head:nn.Linear)->torch.dtype:
     if torch.is_autocast_enabled(device): return torch.get_autocast_dtype(device)
     return head.weight.dtype
 
-def _wide_nats(x:Tensor, head:nn.Linear, y:Tensor, chunk:int|None)->Tensor:
+def _whole(t:Tensor|None)->Tensor|None:
+    "Gather a tensor whose rows are split across processes; any other stays as it is."
+    return t.full_tensor() if isinstance(t, DTensor) else t
+
+def _wide_nats(x:Tensor, W:Tensor, b:Tensor|None, y:Tensor, chunk:int|None)->Tensor:
     "Sum nats by PyTorch's own chunked function; chunk None: it chooses."
     fixed = dict(batch_chunk_size=chunk, chunking_method=None, acc_policy="accurate")
     compiled = torch.compiler.is_compiling() # a second backward pass would be wrong without it
     options = nn.LinearCrossEntropyOptions(allow_retain_graph=compiled, **fixed if chunk else {})
     return F.linear_cross_entropy(
-        x, head.weight, y, linear_bias=head.bias, ignore_index=-100, reduction="sum",
-        options=options)
+        x, W, y, linear_bias=b, ignore_index=-100, reduction="sum", options=options)
 
 # %% ../nbs/35_evaluate.ipynb #45952e71
 def nats_of_hidden(
@@ -111,12 +115,12 @@ def nats_of_hidden(
     # On a GPU, picking rows would wait for their number; torch.compile could not trace it.
     if cpu and not torch.compiler.is_compiling(): x, y = x[y!=-100], y[y!=-100]
     else: x, y = x.flatten(0, 1), y.flatten()
-    if not len(y): return sum(0*p.sum() for p in (h, *head.parameters())).float(), n
-    low = _low_type(h, head)
+    low, W, b = _low_type(h, head), _whole(head.weight), _whole(head.bias)
+    if not len(y): return sum(0*t.sum() for t in (h, W, b) if t is not None).float(), n
     if low not in (torch.bfloat16, torch.float16):
-        return _wide_nats(x, head, y, chunk if cpu else None), n
+        return _wide_nats(x, W, b, y, chunk if cpu else None), n
     size, grads = chunk if cpu else 8*chunk, torch.is_grad_enabled()
-    return _LowNats.apply(x.to(low), head.weight, head.bias, y, size, grads), n
+    return _LowNats.apply(x.to(low), W, b, y, size, grads), n
 
 # %% ../nbs/35_evaluate.ipynb #0dd86301
 class LMLoss(nn.Module):
