@@ -1,4 +1,5 @@
 """Checks of the command line: small runs of the reference commands, a hub that fails, bad input."""
+import gzip
 import json
 import sys
 import tempfile
@@ -61,16 +62,24 @@ def train(env, variant, start=ONE, data=DATA, extra=()):
         must(names==RUN_FILES, f'the run left {names}')
         must('method:' in r.stderr, 'the start-up log is missing')
 
-def loopback(*fault):
+def loopback(*fault, data=C4):
     "Return the start of a command that runs with a hub on loopback."
-    return [*PYTHON, '.ci/loopback_hub.py', '--data', C4, '--tokenizer', T5, *fault, '--']
+    return [*PYTHON, '.ci/loopback_hub.py', '--data', data, '--tokenizer', T5, *fault, '--']
+
+def write_quarter(folder:Path):
+    "Write the first quarter of each shard."
+    for shard in C4.glob('*.json.gz'):
+        with gzip.open(shard) as f: lines = f.readlines()
+        with gzip.open(folder/shard.name, 'w') as f: f.writelines(lines[:len(lines)//4])
 
 def train_from_hub(env):
     extra = ['--batch_size', '4']
     train(env, 'cola', [*loopback(), *TWO], ['--c4_local', 'False'], extra)
 
 FAULTS = 'drop', 'stall', '429', '503'
-HUB_RUN = '''--model_config llama_9m --batch_size 32 --max_length 8 --num_training_steps 80
+SMALLEST = dict(model_type='llama', hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                num_attention_heads=1, vocab_size=32100, max_position_embeddings=64)
+HUB_RUN = '''--batch_size 8 --max_length 8 --num_training_steps 80
   --save_ckpt True --save_every 30 --eval_every 40 --warmup_steps 2 --optimizer adamw
   --c4_local False --workers 0 --eval_tokens 500'''.split()
 # One retry is enough here: each of them is five tries of the client.
@@ -88,10 +97,14 @@ def hub_faults(env):
     cases = dict(untouched=(), faulty=('--fault', *FAULTS, *late, str(len(FAULTS))),
                  dead=('--fault', '503', *late, '1000000'))
     with tempfile.TemporaryDirectory() as d:
+        model = Path(d)/'smallest.json'
+        model.write_text(json.dumps(SMALLEST))
+        write_quarter(Path(d))
         def run(name, *fault, code=0, extra=()):
-            command = [*loopback(*fault), *PYTHON, '-c', HASTY, *HUB_RUN]
+            start = [*loopback(*fault, data=d), *PYTHON, '-c', HASTY]
+            command = [*start, *HUB_RUN, '--model_config', model]
             return sh(*command, '--save_dir', f'{d}/{name}', *extra, env=env, code=code).stderr
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(len(cases)) as pool:
             futures = {n: pool.submit(run, n, *f, code=2*(n=='dead')) for n,f in cases.items()}
             said = {n: f.result() for n,f in futures.items()}
         for fault in FAULTS: must(f'loopback hub: {fault}\n' in said['faulty'], f'no {fault}')

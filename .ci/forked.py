@@ -10,16 +10,18 @@ from collections.abc import Callable
 from common import ROOT
 
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload([
-    'torch', 'transformers', 'datasets', 'pandas', 'matplotlib.pyplot', 'nbdev.test',
-    'lowrank_nb.run_c4', 'lowrank_nb.compare_command'])
+SERVER.set_forkserver_preload(['warm'])
 
 def start_server(env:dict[str,str])->None:
     "Start the server with an environment, which is that of every forked process."
     os.environ.clear()
     os.environ.update(env)
+    os.chdir(ROOT/'.ci')  # the server imports `warm` from here
+    forked(_check_warm)
     os.chdir(ROOT)
-    forked(len, '')
+
+def _check_warm()->None:
+    if 'warm' not in sys.modules: raise ImportError('the server could not import .ci/warm.py')
 
 def _captured(file:str, function:Callable, args:tuple)->None:
     out = os.open(file, os.O_WRONLY | os.O_APPEND)

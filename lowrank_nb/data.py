@@ -149,6 +149,7 @@ class TrainStream:
         self.rank, self.world = rank, world
         self.workers = used_workers(workers, len(source.files), world)
         self.epoch, self.batches = 0, 0  # passes begun before this one; batches of this pass
+        self.spec = self._spec()         # once: hashing a tokenizer takes 0.1 s
         self._open()
 
     def __iter__(self)->Iterator[dict]: return self
@@ -211,7 +212,7 @@ def _spec(self:TrainStream)->dict: # what decides the order of the rows
 def state_dict(self:TrainStream)->dict:
     "Return the position between two batches."
     loader = self.loader.state_dict() if self.it is not None else None
-    return dict(epoch=self.epoch, batches=self.batches, spec=self._spec(), loader=loader)
+    return dict(epoch=self.epoch, batches=self.batches, spec=self.spec, loader=loader)
 
 @patch
 def load_state_dict(self:TrainStream,
@@ -219,7 +220,7 @@ def load_state_dict(self:TrainStream,
 )->None:
     "Continue from a position. Raises `InputError` for the first difference of the streams."
     saved = state_dict["spec"]
-    for k,v in self._spec().items():
+    for k,v in self.spec.items():
         if saved.get(k, v)==v: continue
         raise InputError(f"--continue_from: the data stream had {k} {saved[k]}, got {v}; "
                          f"expected {saved[k]}")
