@@ -152,7 +152,8 @@ def all_checks(env, times)->dict:
     for entry in settings()['console_scripts'].split():
         tool = entry.split('=')[0]
         checks[f'{tool} --help'] = lambda tool=tool: tool_help(tool, env)
-    gpu = '--device cpu --models llama_9m --dtype float32 --batch 1 --repeats 1 --out'.split()
+    gpu = '''--device cpu --models llama_9m --dtype float32 --batch 1 --repeats 1 --batches 1
+      --out'''.split()
     checks['benchmark script'] = lambda: sh(py, 'benchmarks/gpu.py', *gpu, os.devnull, env=env)
     checks |= command_checks(env)
     order = {n: next((i for i,w in enumerate(LONGEST) if w in n), len(LONGEST)) for n in checks}
