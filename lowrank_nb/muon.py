@@ -104,6 +104,13 @@ def rate_factor(
     m, n = shape
     return math.sqrt(max(1, m/n)) if adjust=="original" else .2*math.sqrt(max(m, n))
 
+def _check_settings(lr:float, weight_decay:float, momentum:float, ns_steps:int)->None:
+    ok = math.isfinite(lr) and lr>=0 and weight_decay>=0 and 0<=momentum<1 and 0<=ns_steps<100
+    if ok: return
+    raise InputError("lr, weight_decay, momentum, ns_steps: out of range, got "
+                     f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected rates and "
+                     "decays from 0 on, momentum in [0, 1), 0 to 99 iterations")
+
 def _check_matrices(params:list[Tensor])->None:
     wrong = next((p for p in params if p.ndim!=2), None)
     if wrong is None: return
@@ -125,11 +132,7 @@ class Muon(Optimizer):
         adjust_lr_fn:str|None=None, # original or match_rms_adamw; None: original
     ):
         "Raises `InputError` for settings out of range, and for parameters that are not matrices."
-        ok = math.isfinite(lr) and lr>=0 and weight_decay>=0 and 0<=momentum<1 and 0<=ns_steps<100
-        if not ok:
-            raise InputError("lr, weight_decay, momentum, ns_steps: out of range, got "
-                             f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected rates and "
-                             "decays from 0 on, momentum in [0, 1), 0 to 99 iterations")
+        _check_settings(lr, weight_decay, momentum, ns_steps)
         super().__init__(params, dict(
             lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov,
             ns_coefficients=ns_coefficients, eps=eps, ns_steps=ns_steps,
@@ -158,6 +161,7 @@ def load_state_dict(self:Muon, state_dict:dict)->None:
             if p.dtype!=wide and isinstance(saved, Tensor):
                 self.state[p][kind] = saved.to(p.device, wide).clone()
 
+# %% ../nbs/26_muon.ipynb #4e320a75
 @patch
 def _momenta(self:Muon, group:dict, params:list)->list[Tensor]:
     "Update the momenta, and return this process's parts of what is orthogonalized."

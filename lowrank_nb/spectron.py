@@ -68,6 +68,11 @@ def power_iterations(
 # %% ../nbs/27_spectron.ipynb #caa5f3c2
 FIRST_ITERATIONS = 10 # power iterations at the first step
 
+def _no_pairs(got:str)->InputError:
+    return InputError(f"--optimizer: spectron needs pairs of factors, got {got}; expected a "
+                      "low-rank, CoLA or LoST model, or groups of param_groups(model) with factors")
+
+# %% ../nbs/27_spectron.ipynb #1b0203d1
 class Spectron(Muon):
     "Step pairs of factors B, A so that the spectral norm of their product's step is bounded."
     def __init__(self,
@@ -92,10 +97,6 @@ class Spectron(Muon):
         super()._check_group(group)
         fit = all(B.shape[1]==A.shape[0] for B,A in zip(params[::2], params[1::2]))
         if not fit: raise _no_pairs("matrices that have no product")
-
-def _no_pairs(got:str)->InputError:
-    return InputError(f"--optimizer: spectron needs pairs of factors, got {got}; expected a "
-                      "low-rank, CoLA or LoST model, or groups of param_groups(model) with factors")
 
 # %% ../nbs/27_spectron.ipynb #5ad283e3
 def _rows_group(p:Tensor)->dist.ProcessGroup|None:
