@@ -67,10 +67,8 @@ class SLTrainLinear(LowRankLinear):
     `S` holds `n_values` trained values, `support` their places in the flattened W."""
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_values:int,             # places of W that have a value of S
-        bias:bool=False,
-        alpha:float|None=None,    # the paper's: 32 at 60M, 16 at 130M; None: W = B A + S
-        init:str='lora',          # of the factors
-        device:torch.device|str|None=None, dtype:torch.dtype|None=None,
+        bias:bool=False, alpha:float|None=None, # alpha: the paper's is 32 at 60M, 16 at 130M
+        init:str='lora', device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype, alpha)
         self.S = nn.Parameter(self.A.new_zeros(n_values))
