@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 from common import ROOT, clean_environment, sh
 
-CORE = '''00_core 01_lowrank 02_loro 03_loro_fast 04_cola 05_lost 08_plain_layers 10_models
-  11_layers 12_checkpoints 13_factorize 14_export 20_adam 22_loro_adamw 24_schedules
-  29_optimizers 35_evaluate'''.split()
+CORE = '''00_core 01_lowrank 02_loro 03_loro_fast 04_cola 05_lost 08_plain_layers
+  09_kinds 10_models 11_layers 12_checkpoints 13_factorize 14_export 20_adam
+  22_loro_adamw 24_schedules 29_optimizers 35_evaluate'''.split()
 RUN = '''--model_config llama_9m --tokenizer bytes --train_data_path embedded
   --val_data_path embedded --num_training_steps 4 --warmup_steps 1 --batch_size 2
   --workers 0 --eval_tokens 500 --optimizer loro_adamw --loro_scope all

@@ -16,10 +16,11 @@ from .lowrank import LowRankLinear
 from .models import build_model, load_model_config
 from .optimizers import LOROAdamW, make_optimizer, param_groups, refresh_moments
 from .schedules import make_schedule
+from .sltrain import SLTrainLinear
 
 __all__ = [
     "CoLALinear", "FactorizeConfig", "InputError", "LOROAdamW", "LoSTLinear", "LowRankConfig",
-    "LowRankLinear", "TextSource", "TrainStream", "build_model",
+    "LowRankLinear", "SLTrainLinear", "TextSource", "TrainStream", "build_model",
     "cost_report", "eval_batches", "eval_rows", "evaluate", "export", "factorize",
     "import_published", "load_model_config", "load_tokenizer", "make_optimizer", "make_schedule",
     "merge", "param_groups", "refresh_moments", "register_kind",

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError, check_positive, pick
-from .layers import SCOPES, block_linears, inside_block, linear_shape
+from .kinds import SCOPES
+from .layers import block_linears, inside_block, linear_shape
 from .models import build_model
 from .plain_layers import as_linear
 

@@ -21,7 +21,8 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .core import InputError, log
-from .layers import FactorizeConfig, replace_layers, width_name
+from .kinds import FactorizeConfig
+from .layers import replace_layers, width_name
 from .lowrank import LowRankLinear
 from .models import current_format
 from .plain_layers import ZeroLinear
@@ -30,7 +31,9 @@ from .plain_layers import ZeroLinear
 # `save_pretrained` copies this file and those it imports. Some versions of Transformers copy
 # one import deep only, so this file imports what `layers` needs too.
 from .cola import CoLALinear # noqa: F401
+from .dlr import DLRLinear # noqa: F401
 from .lost import LoSTLinear # noqa: F401
+from .sltrain import SLTrainLinear # noqa: F401
 
 
 # %% ../nbs/12_checkpoints.ipynb #4de8ebc2

@@ -25,8 +25,9 @@ from .data import TextSource, load_tokenizer, text_source, used_workers
 from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import ACTS, SAME, unread
-from .layers import Choice, FactorizeConfig, check_factorize, expert_parameters
-from .layers import nonlinear, pick_kind, plan
+from .kinds import SCALED, BUILT_IN, FactorizeConfig, check_factorize, nonlinear
+from .kinds import pick_kind
+from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
 from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
@@ -74,7 +75,8 @@ def resolve_pair(
 # %% ../nbs/51_checks.ipynb #e23c6929
 FLAG_OF = dict(
     kind="--parameterization", scope="--loro_scope", attn_rank="--loro_attn_rank",
-    mlp_rank="--loro_mlp_rank", ranks="--ranks", init="--loro_init", silu="--cola_silu",
+    mlp_rank="--loro_mlp_rank", ranks="--ranks", alpha="--alpha", init="--loro_init",
+    density="--sltrain_density", dlr_alpha="--dlr_alpha", silu="--cola_silu",
     recompute="--cola_recompute", keep_mlp_act="--cola_keep_mlp_act", mlp_dense="--loro_mlp_dense",
     sparsity="--lost_sparsity", method="--lost_sparse_method", svd_rank="--lost_sparse_svd_rank",
     gamma="--lost_gamma", inverse="--lost_sparse_svd_inverse")
@@ -82,6 +84,7 @@ FLAG_OF = dict(
 def _init(method:MethodFlags, kind:str, given:Iterable[str])->str|None: # None: the kind's own
     if method.cola_init and kind in ("cola", "lost"): return "cola"
     if kind=="cola" and not {"loro_init", "cola_init"} & set(given): return None
+    if kind in ("sltrain", "dlr") and "loro_init" not in given: return None
     return method.loro_init
 
 # %% ../nbs/51_checks.ipynb #63cdee86
@@ -91,7 +94,7 @@ def factorize_config(
     given:Iterable[str]=(),# names of the flags that were given
 )->FactorizeConfig:
     "Translate the flags of the layers."
-    silu = kind=="lost" and method.cola_silu
+    silu = kind in ("lost", "dlr") and method.cola_silu
     return FactorizeConfig(
         kind=kind, scope=method.loro_scope or "all", attn_rank=method.loro_attn_rank,
         mlp_rank=method.loro_mlp_rank, ranks=method.ranks, init=_init(method, kind, given),
@@ -100,7 +103,9 @@ def factorize_config(
         mlp_dense=method.loro_mlp_dense and kind!="dense",
         sparsity=method.lost_sparsity, method=method.lost_sparse_method,
         svd_rank=method.lost_sparse_svd_rank, gamma=method.lost_gamma,
-        inverse=method.lost_sparse_svd_inverse)
+        inverse=method.lost_sparse_svd_inverse, density=method.sltrain_density,
+        dlr_alpha=method.dlr_alpha,
+        alpha=method.alpha if kind in SCALED or kind not in BUILT_IN else None)
 
 # %% ../nbs/51_checks.ipynb #873bc0f8
 def optimizer_options(
@@ -165,6 +170,9 @@ def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->No
     if riemannian and factors.kind in ("dense", "zero"):
         raise InputError(f"--loro_scope: loro_adamw needs pairs of factors, got a {factors.kind} "
                          "model; expected all, attn or mlp, or --loro_type eucl")
+    if riemannian and factors.kind=="dlr":
+        raise InputError("--loro_type: factors of dlr have a residual beside them, got loro; "
+                         "expected eucl, or --optimizer adamw --parameterization dlr")
     if riemannian and nonlinear(factors):
         raise InputError(f"--loro_type: factors of {factors.kind} have a nonlinearity between them "
                          "and no product, got loro; expected eucl, or --optimizer adamw "

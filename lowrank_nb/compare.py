@@ -68,6 +68,7 @@ METHODS |= dict(
     lost_silu=Method(f"--optimizer adamw_lost {LOST} --cola_silu True"),
     lost_loro=Method(f"--optimizer loro_adamw --parameterization lost {LOST} {LORO} {REFRESH}",
                      LORO_RATES),
+    sltrain=Method(f"--optimizer adamw_sltrain {ALL} --alpha 8"), # a scale of 1/4, as at 60M
     muon=Method("--optimizer muon"),
     muon_lowrank=Method(f"--optimizer muon --parameterization lowrank {ALL}"),
     galore=Method("--optimizer galore_adamw --rank 32", HIGH_RATES),

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_EXACT', 'IF_COLA', 'IF_LOST', 'IF_LOST_SVD',
            'GALORE', 'IF_GALORE', 'SCHEDULERS', 'IF_RESTARTS', 'TABLES', 'METHOD_GROUPS', 'GROUPS', 'ModelFlags',
-           'Kinds', 'PairFlags', 'FactorFlags', 'LoroFlags', 'ColaFlags', 'LostFlags', 'GaloreFlags', 'MethodFlags',
-           'StepFlags', 'ScheduleFlags', 'TrainingFlags', 'DataFlags', 'SaveFlags', 'RecordFlags', 'RunFlags', 'Config',
-           'make_config', 'run_parser', 'parse_flags']
+           'PairFlags', 'FactorFlags', 'LoroFlags', 'ColaFlags', 'LostFlags', 'SltrainFlags', 'GaloreFlags',
+           'MethodFlags', 'StepFlags', 'ScheduleFlags', 'TrainingFlags', 'DataFlags', 'SaveFlags', 'RecordFlags',
+           'RunFlags', 'Config', 'make_config', 'run_parser', 'parse_flags']
 
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
 from dataclasses import dataclass, fields
-from .layers import KINDS, SCOPES
+from .kinds import BUILT_IN, SCALED, SCOPES, WITH_FACTORS, Kinds
 from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
 from .lost import COLUMN_METHODS
@@ -51,19 +51,14 @@ class ModelFlags:
 # %% ../nbs/50_config.ipynb #a12affa7
 SHORTHANDS = dict(loro_adamw=("lowrank", "loro_adamw"), spectron=("lowrank", "spectron"),
                   adamw_cola=("cola", "adamw"), cola_adamw=("cola", "adamw"),
-                  adamw_lost=("lost", "adamw"), lost_adamw=("lost", "adamw"))
+                  adamw_lost=("lost", "adamw"), lost_adamw=("lost", "adamw"),
+                  adamw_sltrain=("sltrain", "adamw"))
 
-class Kinds(tuple):
-    "Allow these parameterizations, and those of your own."
-    def __contains__(self, kind:object)->bool:
-        own = kind in KINDS and KINDS[kind] is not None
-        return own or tuple.__contains__(self, kind)
-
-IF_LOW_RANK = dict(parameterization=Kinds(("lowrank", "cola", "lost", "zero")))
-IF_FACTORS = dict(parameterization=Kinds(("lowrank", "cola", "lost")))
+IF_LOW_RANK = dict(parameterization=Kinds((*WITH_FACTORS, "zero")))
+IF_FACTORS = dict(parameterization=Kinds(WITH_FACTORS))
 IF_LORO = dict(optimizer="loro_adamw")
-IF_EXACT = dict(parameterization=Kinds(("lowrank", "lost", "zero")), optimizer="loro_adamw",
-                loro_type="loro")
+IF_EXACT = dict(parameterization=Kinds(("lowrank", "lost", "sltrain", "zero")),
+                optimizer="loro_adamw", loro_type="loro")
 
 # %% ../nbs/50_config.ipynb #8885ac1c
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class PairFlags:
         "adam", "optimizer, or the shorthand of a pair",
         choices=tuple(dict.fromkeys([*OPTIMIZERS, *SHORTHANDS])), resume=SAME)
     parameterization:str|None = flag(
-        None, "dense, lowrank, cola, lost, zero (the control) or one of your own (--plugin); "
+        None, f"{', '.join(BUILT_IN)} (the control) or one of your own (--plugin); "
         "default: as --optimizer implies", resume=SAME)
     plugin:str|None = flag(
         None, "Python file that registers a parameterization; it is run", metavar="FILE",
@@ -95,9 +90,13 @@ class FactorFlags:
     ranks:dict|None = flag(
         None, "ranks of single projections before those two, such as q_proj=64,down_proj=256",
         read_by=IF_FACTORS, resume=SAME)
+    alpha:float|None = flag(
+        None, "scale of the factors' product, alpha / rank; default: none", valid=POSITIVE,
+        read_by=dict(parameterization=Kinds(SCALED)), resume=SAME)
     loro_init:str = flag(
-        "xavier", "xavier, kaiming, orth, xavorth, auto, randn_<std>, const_<c>, cola or svd",
-        read_by=(dict(parameterization=Kinds(("lowrank",))),
+        "xavier", "xavier, kaiming, orth, xavorth, auto, randn_<std>, const_<c>, cola, lora or "
+        "svd; CoLA, SLTrain and DLR have their own if it is not given",
+        read_by=(dict(parameterization=Kinds((*SCALED, "dlr"))),
                  dict(parameterization=("cola", "lost"), cola_init=False)), resume=SAME)
     loro_mlp_dense:bool = flag(
         False, "dense MLPs of width loro_mlp_rank instead of factorized ones",
@@ -136,8 +135,9 @@ class ColaFlags:
     "Hold the flags of CoLA."
     _argument_group_name = "CoLA"
     cola_silu:bool = flag(
-        False, "SiLU between the factors: always on in CoLA, optional in LoST",
-        read_by=(dict(parameterization="lost"), dict(parameterization="cola", cola_silu=True)),
+        False, "SiLU between the factors: always on in CoLA, optional in LoST and DLR",
+        read_by=(dict(parameterization=("lost", "dlr")),
+                 dict(parameterization="cola", cola_silu=True)),
         resume=SAME)
     cola_init:bool = flag(
         False, "CoLA's init of the factors instead of --loro_init; "
@@ -148,7 +148,7 @@ class ColaFlags:
         resume=FREE)
     cola_keep_mlp_act:bool = flag(
         True, "keep the MLP's own activation (False in the recipes from 350M on)",
-        read_by=(IF_COLA, dict(parameterization="lost", cola_silu=True)), resume=SAME)
+        read_by=(IF_COLA, dict(parameterization=("lost", "dlr"), cola_silu=True)), resume=SAME)
 
 # %% ../nbs/50_config.ipynb #6c315449
 @dataclass(frozen=True)
@@ -172,6 +172,17 @@ class LostFlags:
 
 # %% ../nbs/50_config.ipynb #c04b1025
 @dataclass(frozen=True)
+class SltrainFlags:
+    "Hold the flags of SLTrain and DLR."
+    _argument_group_name = "SLTrain and DLR"
+    sltrain_density:float = flag(
+        0.03, "density: share of the weight's places that have a value of S, in (0, 1]",
+        read_by=dict(parameterization=Kinds(("sltrain",))), resume=SAME)
+    dlr_alpha:float = flag(
+        1.0, "weight of DLR's residual", valid=POSITIVE,
+        read_by=dict(parameterization=Kinds(("dlr",))), resume=SAME)
+
+@dataclass(frozen=True)
 class GaloreFlags:
     "Hold the flags of GaLore and its kin."
     _argument_group_name = "GaLore, APOLLO and Fira"
@@ -188,7 +199,8 @@ class GaloreFlags:
 
 # %% ../nbs/50_config.ipynb #7cb934bc
 @dataclass(frozen=True)
-class MethodFlags(GaloreFlags, LostFlags, ColaFlags, LoroFlags, FactorFlags, PairFlags):
+class MethodFlags(
+    GaloreFlags, SltrainFlags, LostFlags, ColaFlags, LoroFlags, FactorFlags, PairFlags):
     "Hold the flags of the method."
 
 # %% ../nbs/50_config.ipynb #c3f7e5d3
@@ -321,7 +333,8 @@ class RunFlags(RecordFlags, SaveFlags):
 # %% ../nbs/50_config.ipynb #d26d0311
 TABLES = dict(model=ModelFlags, method=MethodFlags, training=TrainingFlags,
               data=DataFlags, run=RunFlags)
-METHOD_GROUPS = PairFlags, FactorFlags, LoroFlags, ColaFlags, LostFlags, GaloreFlags
+METHOD_GROUPS = (PairFlags, FactorFlags, LoroFlags, ColaFlags, LostFlags, SltrainFlags,
+                 GaloreFlags)
 GROUPS = (ModelFlags, *METHOD_GROUPS, StepFlags, ScheduleFlags, DataFlags, SaveFlags,
           RecordFlags) # of the help
 

@@ -18,7 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PretrainedConfig, masking_utils
 
 from .factorize import factorize
-from .layers import FactorizeConfig, expert_parameters, layer_part
+from .kinds import FactorizeConfig
+from .layers import expert_parameters, layer_part
 from .models import build_model
 
 # %% ../nbs/15_costs.ipynb #ff3cb14a

@@ -23,7 +23,8 @@ from .checkpoints import record_of
 from .core import InputError, brief
 from .factorize import FactorizeConfig, factorize, merge
 from .files import markdown_table, read_json, read_metrics
-from .layers import inside_block, nonlinear
+from .kinds import BUILT_IN, nonlinear
+from .layers import inside_block
 from .models import build_model, current_format
 
 # %% ../nbs/14_export.ipynb #9abee190
@@ -47,15 +48,16 @@ _SHAPE = ("model_type", "hidden_size", "n_embd", "intermediate_size", "num_hidde
           "n_layer", "num_attention_heads", "n_head", "vocab_size", "tie_word_embeddings")
 _RECIPE = ("optimizer", "lr", "scheduler", "warmup_steps", "batch_size", "total_batch_size",
            "max_length", "packing", "tokenizer", "dtype", "seed", "weight_decay", "grad_clipping")
-_LOST_ONLY = "sparsity", "method", "svd_rank", "gamma", "inverse"
+_READER = dict.fromkeys(("sparsity", "method", "svd_rank", "gamma", "inverse"), "lost")
+_READER |= dict(density="sltrain", dlr_alpha="dlr")
 
 def _given(values:dict, names:tuple)->dict:
     return {name: values[name] for name in names if values.get(name) is not None}
 
 def _model_fields(base:dict, how:dict)->dict:
     "Select the fields of the base config and of the `FactorizeConfig` that say something."
-    foreign = _LOST_ONLY if how.get("kind") in ("lowrank", "cola", "zero") else ()
-    fields = _given(base, _SHAPE)
+    kind, fields = how.get("kind"), _given(base, _SHAPE)
+    foreign = [name for name in _READER if kind in BUILT_IN and _READER[name]!=kind]
     for name,value in how.items():
         if isinstance(value, dict): value = ", ".join(f"{k}={v}" for k,v in value.items())
         if value not in (None, False) and name not in foreign: fields[name] = value

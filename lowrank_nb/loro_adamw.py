@@ -54,7 +54,8 @@ def param_groups(
     by_rank = {}
     for m in _factor_layers(model):
         _check_matrices([m.B, m.A])
-        by_rank.setdefault((m.rank, m.nonlinear), []).extend([m.B, m.A])
+        no_product = m.nonlinear or m.shifted
+        by_rank.setdefault((m.rank, no_product), []).extend([m.B, m.A])
     factors = {id(p) for ps in by_rank.values() for p in ps}
     regular = [p for p in model.parameters() if p.requires_grad and id(p) not in factors]
     groups = []
@@ -107,7 +108,8 @@ def _check_options(lr:float, betas:tuple, exact_every:int, refresh:str|None,
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
     if group.get("nonlinear"):
         raise InputError("loro_type: loro needs the product of the factors, got layers with an "
-                         "activation between them; expected eucl, or another optimizer")
+                         "activation between them or a residual beside them; expected eucl, "
+                         "or another optimizer")
     if group["lr_scaler"] not in (-1, "auto") or group.get("hidden_size"): return
     raise InputError("hidden_size: missing, got a model without a config; "
                      "expected param_groups(model, hidden_size=...)")

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from .core import InputError, pick
 
 # %% ../nbs/01_lowrank.ipynb #7a52a1d4
-INITS = 'xavier', 'kaiming', 'orth', 'xavorth', 'auto', 'randn_<std>', 'const_<c>', 'cola', 'svd'
+INITS = ('xavier', 'kaiming', 'orth', 'xavorth', 'auto', 'randn_<std>', 'const_<c>', 'cola',
+         'lora', 'svd')
 
 def parse_init(
     init:str,             # one of `INITS`, with a number for <std> or <c>
@@ -54,9 +55,14 @@ def _stds(kind:str, number:float|None, shape:tuple, weight:Tensor|None)->tuple[f
         return std, std
     return (2/(m+r))**.5, (2/(r+n))**.5 # xavier
 
+# %% ../nbs/01_lowrank.ipynb #b5659316
 def _draw(B:Tensor, A:Tensor, kind:str, stds:tuple[float,float])->None:
     "Fill the factors with random numbers, A first."
     std_B, std_A = stds
+    if kind=='lora':
+        B.zero_()
+        A.uniform_(-A.shape[1]**-.5, A.shape[1]**-.5)
+        return
     if kind not in ('orth', 'xavorth'):
         A.normal_(std=std_A)
         B.normal_(std=std_B)
@@ -103,7 +109,8 @@ def _from_linear(cls:type, linear:nn.Linear, rank:int, init:str, kwargs:dict)->n
     weight, bias = linear.weight, linear.bias
     layer = cls(linear.in_features, linear.out_features, rank, bias=bias is not None,
                 init='const_0', device=weight.device, dtype=weight.dtype, **kwargs)
-    init_factors(layer.B, layer.A, init, weight)
+    scale = layer.scale # so that the scaled product starts like the weight
+    init_factors(layer.B, layer.A, init, weight if scale==1 else weight/scale)
     layer._init = init
     if bias is not None and not bias.is_meta:
         with torch.no_grad(): layer.bias.copy_(bias)
@@ -122,12 +129,33 @@ def _to_linear(layer:nn.Module)->nn.Linear:
 
 # %% ../nbs/01_lowrank.ipynb #c0c3fbaa
 def _describe(layer:nn.Module)->str:
+    alpha = '' if layer.alpha is None else f', alpha={layer.alpha:g}'
     return (f'in_features={layer.in_features}, out_features={layer.out_features}, '
-            f'rank={layer.rank}, bias={layer.bias is not None}')
+            f'rank={layer.rank}, bias={layer.bias is not None}{alpha}')
 
 # %% ../nbs/01_lowrank.ipynb #7d40f1aa
-class _HasWeight(nn.Module):
+class _HasProduct(nn.Module):
+    alpha = None # None: no scale
+
+    @property
+    def scale(self)->float:
+        "The factor of the product, alpha / rank."
+        return 1. if self.alpha is None else self.alpha/self.rank
+
+    def latent(self, x:Tensor)->Tensor: # (..., in) -> (..., rank)
+        "Compute the scaled numbers between the factors."
+        h = F.linear(x, self.A)
+        return h if self.alpha is None else self.scale*h
+
+    def product(self)->Tensor: # (out, in)
+        "Multiply the factors and their scale out; differentiable."
+        W = self.B @ self.A
+        return W if self.alpha is None else self.scale*W
+
+# %% ../nbs/01_lowrank.ipynb #6f3e6420
+class _HasWeight(_HasProduct):
     nonlinear = False # whether an activation stands between the factors
+    shifted = False   # whether the weight is not the product of the factors alone: no exact steps
     _init = 'xavier'
 
     @torch.no_grad()
@@ -145,16 +173,18 @@ class _HasWeight(nn.Module):
 # %% ../nbs/01_lowrank.ipynb #e0ebdbee
 class LowRankLinear(_HasWeight):
     """Compute x Aᵀ Bᵀ (+ bias), a linear layer whose weight `B @ A` has rank at most `rank`.
-    Raises `InputError` unless 1 <= rank <= min(in_features, out_features)."""
+    `alpha` scales it by alpha / rank. `InputError` unless 1 <= rank <= min(in, out)."""
     def __init__(self, in_features:int, out_features:int,
         rank:int,          # width between the factors
         bias:bool=False,
         init:str='xavier', # one of `INITS`; 'svd' needs a weight, see `from_linear`
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
+        alpha:float|None=None, # scale the product by alpha / rank; None: no scale
     ):
         super().__init__()
         _check_rank(rank, in_features, out_features)
         self.in_features, self.out_features, self.rank = in_features, out_features, rank
+        self.alpha = alpha
         kw = dict(device=device, dtype=dtype)
         self.A = nn.Parameter(torch.empty(rank, in_features, **kw))
         self.B = nn.Parameter(torch.empty(out_features, rank, **kw))
@@ -167,8 +197,8 @@ class LowRankLinear(_HasWeight):
         "Make a layer with the sizes, bias, device and dtype of `linear`; 'svd' factors its weight."
         return _from_linear(cls, linear, rank, init, kwargs)
     def to_linear(self)->nn.Linear: return _to_linear(self)      # computes the same
-    def dense_weight(self)->Tensor: return self.B @ self.A       # (out, in), differentiable
-    def forward(self, x:Tensor)->Tensor: return F.linear(F.linear(x, self.A), self.B, self.bias)
+    def dense_weight(self)->Tensor: return self.product()        # (out, in), differentiable
+    def forward(self, x:Tensor)->Tensor: return F.linear(self.latent(x), self.B, self.bias)
     def extra_repr(self)->str: return _describe(self)
 
 # %% ../nbs/01_lowrank.ipynb #1733a960

@@ -23,7 +23,8 @@ from .core import pick
 from .costs import cost_report, format_bytes
 from .data import TextSource, load_tokenizer, prepare, text_source
 from .export import export
-from .layers import KINDS, nonlinear, plan
+from .kinds import KINDS, nonlinear
+from .layers import plan
 from .files import markdown_table
 from .flags import FlagParser, Range, flag, run_command
 from .models import build_model, fit_vocabulary

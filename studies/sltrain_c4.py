@@ -1,4 +1,4 @@
-"""The runs of the page on your own method: SLTrain in the setting of `c4_bytes.py`.
+"""The runs of the page on SLTrain, in the setting of `c4_bytes.py`.
 
     python studies/sltrain_c4.py
 
@@ -7,21 +7,19 @@ Rows go to nbs/results/sltrain.jsonl. A study that was stopped resumes.
 
 1. A grid of learning rates that grows until the best is inside, and three seeds at the best rate.
 2. The same layer with one to four values in S, at four rates: what the sparse part is worth.
-3. A pass over the sample at the best rate: does it stay ahead?"""
+3. A pass over the sample at the best rate: does it stay ahead?
+
+The rows there were made when the density was --lost_sparsity; the draws are the same."""
 from c4_bytes import LONG, SEEDS, SETTING, STEPS
 
-from lowrank_nb.compare import Run, add_plugin, best_rate, compare, run_queue
+from lowrank_nb.compare import METHODS, Run, best_rate, compare, run_queue
 
 OUT = "nbs/results/sltrain.jsonl"
-RATES = 1e-3, 2e-3, 4e-3, 8e-3
-DENSITY, SCALE = .03, .25 # the paper's for LLaMA 60M: 3% of the places, alpha / rank = 32 / 128
-ALMOST_NO_S = "--lost_sparsity 0.0001"
+ALMOST_NO_S = "--sltrain_density 0.0001"
 
 def main()->None:
-    flags = f"--lost_sparsity {DENSITY} --lost_gamma {SCALE}"
-    add_plugin("studies/sltrain.py", rates=RATES, flags=flags)
     rows = compare(["sltrain"], SETTING, OUT, STEPS, SEEDS, jobs=2)
-    without = [Run("sltrain", lr, 0, STEPS, ALMOST_NO_S) for lr in RATES]
+    without = [Run("sltrain", lr, 0, STEPS, ALMOST_NO_S) for lr in METHODS["sltrain"].rates]
     rows += run_queue(without, SETTING, OUT, jobs=2)
     best = best_rate([r for r in rows if not r["extra"] and r["seed"]==0])
     passes = [Run("sltrain", best, seed, LONG) for seed in SEEDS[:2]]
