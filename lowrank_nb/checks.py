@@ -158,6 +158,7 @@ def check_schedule(training:TrainingFlags)->None:
                          f"got {training.warmup_steps}; "
                          f"expected at most {training.num_training_steps-1}")
 
+# %% ../nbs/51_checks.ipynb #a75a6ade
 def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->None:
     "Raise `InputError` if a refresh lacks its period, or if steps of pairs have none."
     if method.loro_refresh and not method.loro_refresh_freq:
