@@ -69,10 +69,10 @@ def spectra(
 
 # %% ../nbs/17_budgets.ipynb #1ae4bd5d
 def ranks_for_budget(
-    model:Any,       # dense model, which may live on 'meta'; or what `build_model` takes
+    model:Any,       # dense model, which may live on 'meta'; or a name or config, to build one
     budget:int,      # parameters of all factors together
     scope:str="all", # all, attn or mlp
-    energy:dict[str,Tensor]|None=None, # from `spectra`; None: the same compression everywhere
+    energy:dict[str,Tensor]|None=None, # what spectra returns; None: the same compression
 )->dict[str,int]:    # projection -> rank, for `FactorizeConfig.ranks`
     """Spread a budget of parameters over the projections of a model.
     Raises `InputError` if it does not reach rank 1 everywhere. Biases, kept columns and sparse

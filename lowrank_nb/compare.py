@@ -68,7 +68,6 @@ METHODS |= dict(
     lost_silu=Method(f"--optimizer adamw_lost {LOST} --cola_silu True"),
     lost_loro=Method(f"--optimizer loro_adamw --parameterization lost {LOST} {LORO} {REFRESH}",
                      LORO_RATES),
-    sltrain=Method(f"--optimizer adamw_sltrain {ALL} --alpha 8"), # a scale of 1/4, as at 60M
     muon=Method("--optimizer muon"),
     muon_lowrank=Method(f"--optimizer muon --parameterization lowrank {ALL}"),
     galore=Method("--optimizer galore_adamw --rank 32", HIGH_RATES),
@@ -76,7 +75,8 @@ METHODS |= dict(
     muon_cola=Method(f"--optimizer muon --parameterization cola {ALL} --cola_init True",
                      HIGH_RATES),
     muon_lost=Method(f"--optimizer muon --parameterization lost {LOST}", HIGH_RATES),
-    spectron=Method(f"--optimizer spectron {ALL} --others_lr 0.008", (.02, .04, .08, .16)))
+    spectron=Method(f"--optimizer spectron {ALL} --others_lr 0.008", (.02, .04, .08, .16)),
+    sltrain=Method(f"--optimizer adamw_sltrain {ALL} --alpha 8")) # a scale of 1/4, as at 60M
 
 # %% ../nbs/55_compare.ipynb #662b1e9e
 def add_plugin(

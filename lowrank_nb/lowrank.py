@@ -109,7 +109,7 @@ def _from_linear(cls:type, linear:nn.Linear, rank:int, init:str, kwargs:dict)->n
     weight, bias = linear.weight, linear.bias
     layer = cls(linear.in_features, linear.out_features, rank, bias=bias is not None,
                 init='const_0', device=weight.device, dtype=weight.dtype, **kwargs)
-    scale = layer.scale # so that the scaled product starts like the weight
+    scale = layer.factor_scale # so that the scaled product starts like the weight
     init_factors(layer.B, layer.A, init, weight if scale==1 else weight/scale)
     layer._init = init
     if bias is not None and not bias.is_meta:
@@ -138,19 +138,19 @@ class _HasProduct(nn.Module):
     alpha = None # None: no scale
 
     @property
-    def scale(self)->float:
+    def factor_scale(self)->float:
         "The factor of the product, alpha / rank."
         return 1. if self.alpha is None else self.alpha/self.rank
 
     def latent(self, x:Tensor)->Tensor: # (..., in) -> (..., rank)
         "Compute the scaled numbers between the factors."
         h = F.linear(x, self.A)
-        return h if self.alpha is None else self.scale*h
+        return h if self.alpha is None else self.factor_scale*h
 
     def product(self)->Tensor: # (out, in)
         "Multiply the factors and their scale out; differentiable."
         W = self.B @ self.A
-        return W if self.alpha is None else self.scale*W
+        return W if self.alpha is None else self.factor_scale*W
 
 # %% ../nbs/01_lowrank.ipynb #6f3e6420
 class _HasWeight(_HasProduct):
