@@ -27,13 +27,13 @@ def bytes_read(model)->int:
 
 @torch.no_grad()
 def prefill(model, ids):
-    "Read a prompt; return the cache."
-    return model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    "Read a prompt."
+    model(input_ids=ids, use_cache=True, logits_to_keep=1)
 
 @torch.no_grad()
-def decode(model, cache, ids, tokens:int):
-    "Generate greedily, one token at a time."
-    token = ids[:, -1:]
+def decode(model, token, tokens:int):
+    "Generate greedily from a first token (batch, 1), one at a time."
+    cache = None
     for _ in range(tokens):
         out = model(input_ids=token, past_key_values=cache, use_cache=True)
         token, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
@@ -45,7 +45,7 @@ def rows_of(name:str, batch:int, args)->list[dict]:
     size = next(iter(models.values())).config.vocab_size
     ids = torch.randint(0, size, (batch, args.prompt), device=args.device)
     def prompt(model): return lambda: prefill(model, ids)
-    def answer(model): return lambda: decode(model, prefill(model, ids[:, :8]), ids, args.tokens)
+    def answer(model): return lambda: decode(model, ids[:, :1], args.tokens)
     first = interleave({m: prompt(o) for m,o in models.items()}, args.repeats, synchronize)
     then = interleave({m: answer(o) for m,o in models.items()}, args.repeats, synchronize)
     rows, read = [], {m: bytes_read(o) for m,o in models.items()}

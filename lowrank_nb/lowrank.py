@@ -110,7 +110,7 @@ def _from_linear(cls:type, linear:nn.Linear, rank:int, init:str, kwargs:dict)->n
     layer = cls(linear.in_features, linear.out_features, rank, bias=bias is not None,
                 init='const_0', device=weight.device, dtype=weight.dtype, **kwargs)
     scale = layer.factor_scale # so that the scaled product starts like the weight
-    init_factors(layer.B, layer.A, init, weight if scale==1 else weight/scale)
+    init_factors(layer.B, layer.A, init, weight if scale is None else weight/scale)
     layer._init = init
     if bias is not None and not bias.is_meta:
         with torch.no_grad(): layer.bias.copy_(bias)
@@ -129,28 +129,24 @@ def _to_linear(layer:nn.Module)->nn.Linear:
 
 # %% ../nbs/01_lowrank.ipynb #c0c3fbaa
 def _describe(layer:nn.Module)->str:
-    alpha = '' if layer.alpha is None else f', alpha={layer.alpha:g}'
+    scale = layer.factor_scale
+    alpha = '' if scale is None else f', alpha={scale*layer.rank:g}'
     return (f'in_features={layer.in_features}, out_features={layer.out_features}, '
             f'rank={layer.rank}, bias={layer.bias is not None}{alpha}')
 
 # %% ../nbs/01_lowrank.ipynb #7d40f1aa
 class _HasProduct(nn.Module):
-    alpha = None # None: no scale
-
-    @property
-    def factor_scale(self)->float:
-        "The factor of the product, alpha / rank."
-        return 1. if self.alpha is None else self.alpha/self.rank
+    factor_scale = None # of the product: alpha / rank; None: no scale
 
     def latent(self, x:Tensor)->Tensor: # (..., in) -> (..., rank)
         "Compute the scaled numbers between the factors."
         h = F.linear(x, self.A)
-        return h if self.alpha is None else self.factor_scale*h
+        return h if self.factor_scale is None else self.factor_scale*h
 
     def product(self)->Tensor: # (out, in)
         "Multiply the factors and their scale out; differentiable."
         W = self.B @ self.A
-        return W if self.alpha is None else self.factor_scale*W
+        return W if self.factor_scale is None else self.factor_scale*W
 
 # %% ../nbs/01_lowrank.ipynb #6f3e6420
 class _HasWeight(_HasProduct):
@@ -184,7 +180,7 @@ class LowRankLinear(_HasWeight):
         super().__init__()
         _check_rank(rank, in_features, out_features)
         self.in_features, self.out_features, self.rank = in_features, out_features, rank
-        self.alpha = alpha
+        self.factor_scale = None if alpha is None else alpha/rank
         kw = dict(device=device, dtype=dtype)
         self.A = nn.Parameter(torch.empty(rank, in_features, **kw))
         self.B = nn.Parameter(torch.empty(out_features, rank, **kw))
