@@ -2,7 +2,7 @@
 256 tokens a sequence, each method, with and without torch.compile: tokens/s, MFU, peak memory,
 exact updates, reads that the host waits for, the most expensive kernels; then decoding.
 
-A run ends after `--budget` seconds at the next part and says what is left; the same command goes on
+A run ends after `--budget` seconds at the next part and says what is left; the same command resumes
 from the results file. `--device cpu --models llama_9m --dtype float32` shows that it runs."""
 import gc
 import json

@@ -25,8 +25,8 @@ from .data import TextSource, load_tokenizer, text_source, used_workers
 from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import ACTS, SAME, unread
-from .kinds import SCALED, BUILT_IN, FactorizeConfig, check_factorize, nonlinear
-from .kinds import pick_kind
+from .kinds import BUILT_IN, SCALED, FactorizeConfig, check_factorize
+from .kinds import nonlinear, pick_kind
 from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
@@ -164,9 +164,10 @@ def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->No
     if method.loro_refresh and not method.loro_refresh_freq:
         raise InputError("--loro_refresh_freq: missing for --loro_refresh; "
                          "expected a number of updates, such as 500")
-    if optimizer=="spectron" and factors.kind in ("dense", "zero"):
-        raise InputError("--parameterization: spectron needs pairs of factors, "
-                         f"got {factors.kind}; expected lowrank, cola or lost")
+    if optimizer=="spectron" and factors.kind in ("dense", "zero", "dlr"):
+        raise InputError("--parameterization: spectron needs pairs of factors whose product is the "
+                         f"low-rank part, got {factors.kind}; expected lowrank, cola, lost or "
+                         "sltrain")
     riemannian = optimizer=="loro_adamw" and method.loro_type=="loro"
     if riemannian and factors.kind in ("dense", "zero"):
         raise InputError(f"--loro_scope: loro_adamw needs pairs of factors, got a {factors.kind} "

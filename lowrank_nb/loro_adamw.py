@@ -54,15 +54,14 @@ def param_groups(
     by_rank = {}
     for m in _factor_layers(model):
         _check_matrices([m.B, m.A])
-        no_product = m.nonlinear or m.shifted
-        by_rank.setdefault((m.rank, no_product), []).extend([m.B, m.A])
+        by_rank.setdefault((m.rank, m.nonlinear, m.shifted), []).extend([m.B, m.A])
     factors = {id(p) for ps in by_rank.values() for p in ps}
     regular = [p for p in model.parameters() if p.requires_grad and id(p) not in factors]
     groups = []
     if regular: groups.append(dict(params=regular, factors=False, weight_decay=weight_decay))
-    for (rank,nonlinear),ps in by_rank.items():
+    for (rank,nonlinear,shifted),ps in by_rank.items():
         groups.append(dict(params=ps, factors=True, rank=rank, hidden_size=hidden,
-                           nonlinear=nonlinear, weight_decay=weight_decay))
+                           nonlinear=nonlinear, shifted=shifted, weight_decay=weight_decay))
     return groups
 
 # %% ../nbs/22_loro_adamw.ipynb #1c8b34ff
@@ -106,7 +105,7 @@ def _check_options(lr:float, betas:tuple, exact_every:int, refresh:str|None,
     raise InputError(f"lr, betas: got {lr}, {betas}; expected lr >= 0 and betas in [0, 1)")
 
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
-    if group.get("nonlinear"):
+    if group.get("nonlinear") or group.get("shifted"):
         raise InputError("loro_type: loro needs the product of the factors, got layers with an "
                          "activation between them or a residual beside them; expected eucl, "
                          "or another optimizer")

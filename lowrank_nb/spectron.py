@@ -95,6 +95,7 @@ class Spectron(Muon):
         params = group["params"]
         if not group.get("factors") or len(params)%2: raise _no_pairs("other parameters")
         super()._check_group(group)
+        if group.get("shifted"): raise _no_pairs("dlr, whose residual the bound does not count")
         fit = all(B.shape[1]==A.shape[0] for B,A in zip(params[::2], params[1::2]))
         if not fit: raise _no_pairs("matrices that have no product")
 

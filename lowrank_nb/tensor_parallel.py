@@ -43,7 +43,8 @@ class _Sum(torch.autograd.Function):
 # %% ../nbs/73_tensor_parallel.ipynb #bfb30413
 def _narrow(layer:LowRankLinear, x:Tensor, mesh:DeviceMesh)->Tensor: # (..., r) or (..., r+c)
     "Compute this process's summand of A x from its features (..., in/n), for LoST with columns."
-    h, n = F.linear(x, local_part(layer.A)), x.shape[-1]
+    h, n, scale = F.linear(x, local_part(layer.A)), x.shape[-1], layer.factor_scale
+    if scale is not None: h = scale*h
     if not isinstance(layer, LoSTLinear): return h
     before = mesh.get_local_rank()*math.ceil(layer.in_features/mesh.size()) # as torch.chunk cuts
     at = layer.columns-before
