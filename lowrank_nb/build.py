@@ -153,10 +153,12 @@ def build_schedule(
 # %% ../nbs/52_build.ipynb #60a62f36
 def _evaluation(checked:Checked, process:Process)->Evaluate:
     config = checked.config
-    rows = eval_rows(checked.validation, checked.tokenizer, config.model.max_length,
-                     config.run.eval_tokens)
-    batches = eval_batches(rows, config.training.batch_size, process.rank, process.world)
-    return Evaluate(list(batches), config.run.eval_every)
+    def batches(stride:int|None=None)->list[dict]:
+        rows = eval_rows(checked.validation, checked.tokenizer, config.model.max_length,
+                         config.run.eval_tokens, stride)
+        return [*eval_batches(rows, config.training.batch_size, process.rank, process.world)]
+    windows = config.run.eval_windows
+    return Evaluate(batches(), config.run.eval_every, batches(windows) if windows else ())
 
 def build_callbacks(
     checked:Checked,

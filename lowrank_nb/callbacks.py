@@ -107,8 +107,11 @@ def _train_line(row:dict, steps:int)->str:
             f"{row['tokens_per_s']:,} tokens/s")
 
 def _eval_line(row:dict)->str:
-    return (f"step {row['step']} validation loss {row['loss']:.4f}, perplexity {row['ppl']:.2f}, "
+    line = (f"step {row['step']} validation loss {row['loss']:.4f}, perplexity {row['ppl']:.2f}, "
             f"{row['bits_per_byte']:.4f} bits per byte, {row['tokens']:,} tokens")
+    if "window_loss" not in row: return line
+    return (f"{line}; whole documents: loss {row['window_loss']:.4f}, "
+            f"{row['window_bits_per_byte']:.4f} bits per byte, {row['window_tokens']:,} tokens")
 
 # %% ../nbs/41_callbacks.ipynb #6941da35
 class Evaluate(Callback):
@@ -117,8 +120,9 @@ class Evaluate(Callback):
     def __init__(self,
         batches:list[dict], # this process's share, from eval_batches
         every:int,          # updates
+        windows:list[dict]=(), # the same of whole documents, reported beside them
     ):
-        self.batches, self.every = batches, every
+        self.batches, self.every, self.windows = batches, every, windows
 
     def before_fit(self, trainer:Trainer)->None:
         "Make an evaluation that was interrupted before the run resumed."
@@ -136,18 +140,26 @@ class Evaluate(Callback):
 @patch
 def run(self:Evaluate, trainer:Trainer)->None:
     "Evaluate and log the row, unless a signal interrupts."
-    batches, process = self.until_signal(trainer), trainer.process
-    if trainer.sharded: batches = in_step(batches, process.sum)
-    found = evaluate(trainer.loss_module, batches, process.device, trainer.autocast)
-    trainer.interrupted = process.sum(float(trainer.signal>0))[0]>0
+    found = self.score(trainer, self.batches)
+    if self.windows: found |= _of_windows(self.score(trainer, self.windows))
+    trainer.interrupted = trainer.process.sum(float(trainer.signal>0))[0]>0
     if trainer.interrupted: return
     trainer.evaluated = trainer.step
     trainer.log(dict(kind="eval", step=trainer.step, **found))
 
 @patch
-def until_signal(self:Evaluate, trainer:Trainer)->Iterator[dict]:
+def score(self:Evaluate, trainer:Trainer, batches:list[dict])->dict: # what `evaluate` returns
+    "Evaluate on some batches; a signal cuts them short."
+    process, batches = trainer.process, _until_signal(trainer, batches)
+    if trainer.sharded: batches = in_step(batches, process.sum)
+    return evaluate(trainer.loss_module, batches, process.device, trainer.autocast)
+
+def _of_windows(found:dict)->dict:
+    return {f"window_{k}": found[k] for k in ("loss", "ppl", "bits_per_byte", "tokens")}
+
+def _until_signal(trainer:Trainer, batches:list[dict])->Iterator[dict]:
     "Iterate over the batches, at least one, until a signal arrives."
-    for i,batch in enumerate(self.batches):
+    for i,batch in enumerate(batches):
         if i and trainer.signal: return
         yield batch
 

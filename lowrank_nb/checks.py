@@ -21,7 +21,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from .config import DataFlags, MethodFlags, RunFlags, SHORTHANDS, TABLES
 from .config import Config, ModelFlags, TrainingFlags
 from .core import InputError, pick
-from .data import TextSource, load_tokenizer, text_source, used_workers
+from .data import (
+    TextSource, check_stride, load_tokenizer, text_source, used_workers)
 from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import ACTS, SAME, unread
@@ -351,6 +352,7 @@ def check_flags(
     model = tables["model"]
     if model.fsdp: check_sharded(optimizer, model.dtype, model.compile)
     check_schedule(training)
+    check_stride(tables["run"].eval_windows, model.max_length)
     check_method(method, factors, optimizer)
     return Config(**tables, given=config.given), kind, optimizer, factors
 

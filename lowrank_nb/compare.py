@@ -200,7 +200,8 @@ def _measured(folder:Path, argv:list[str])->dict:
     evals = [[r["step"], round(r["loss"], 4)] for r in read_metrics(folder, "eval")]
     flops = train_flops(argv)*summary["tokens"]
     curve = thin([r["loss"] for r in read_metrics(folder)])
-    return {k: summary[k] for k in KEPT} | dict(flops=flops, curve=curve, eval=evals)
+    kept = {k: v for k,v in summary.items() if k in KEPT or k.startswith("window_")}
+    return kept | dict(flops=flops, curve=curve, eval=evals)
 
 def _last_line(text:str)->str:
     return text.strip().splitlines()[-1][:300]

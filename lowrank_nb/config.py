@@ -294,6 +294,9 @@ class SaveFlags:
         5000, "period of the evaluations; the run ends with one", "updates", valid=Range(1))
     eval_tokens:int = flag(
         10_000_000, "predicted tokens of an evaluation", "tokens", valid=Range(1))
+    eval_windows:int|None = flag(
+        None, "also score whole documents, in windows that advance by so many tokens; default: "
+        "only their first --max_length tokens, as in the papers", "tokens", valid=Range(1))
     save_ckpt:bool = flag(False, "write checkpoints")
     save_every:int = flag(
         10_000, "period of the checkpoints; the run ends with one", "updates", valid=Range(1),

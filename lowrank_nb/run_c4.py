@@ -57,6 +57,7 @@ def summarize_run(
         name=name, parameters=sum(p.numel() for p in trainer.model.parameters()),
         steps=trainer.step, tokens=trainer.tokens_seen,
         loss=last.get("loss"), ppl=last.get("ppl"), bits_per_byte=last.get("bits_per_byte"),
+        **{name: value for name,value in last.items() if name.startswith("window_")},
         tokens_per_s=median(speeds[len(speeds)//10:]) if speeds else None, # without the slow start
         peak_memory=peak_memory(process.device), seconds=round(seconds, 1),
         device=str(process.device), processes=process.world)
