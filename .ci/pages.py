@@ -72,12 +72,12 @@ def sidebar()->Lines:
         if n not in names: yield f'{n} of the sidebar or navbar does not exist'
 
 def index()->Lines:
-    "The index links to every notebook, and llms.txt names it."
-    text = '\n'.join(source(c) for c in cells(NBS/'index.ipynb'))
+    "The page of all notebooks links to every other page, and llms.txt names it."
+    text = '\n'.join(source(c) for c in cells(NBS/'contents.ipynb'))
     llms = (ROOT/'llms.txt').read_text(encoding='utf-8')
     for p in site_notebooks():
-        if p.name=='index.ipynb': continue
-        if f']({p.name})' not in text: yield f'index.ipynb does not link to {p.name}'
+        if p.name in ('index.ipynb', 'contents.ipynb'): continue
+        if f']({p.name})' not in text: yield f'contents.ipynb does not link to {p.name}'
         if f'(nbs/{p.name})' not in llms: yield f'llms.txt does not name nbs/{p.name}'
 
 def titles()->Lines:
