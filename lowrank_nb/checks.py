@@ -33,6 +33,7 @@ from .models import build_model, fit_vocabulary, load_model_config
 from .optimizers import arguments_of, make_optimizer
 from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
 from .sharding import check_sharded
+from .texts import PLAIN
 from .token_cache import fingerprint
 from .trackers import pick_trackers
 
@@ -248,6 +249,11 @@ def check_sources(
                          "expected text")
     return train, validation
 
+def _cut_paragraphs(train:TextSource, packing:bool)->str|None: # a line for the log
+    if packing or not any(f.lower().endswith(PLAIN) for f in train.files): return None
+    return ("--packing: off, so every paragraph of plain text is a row of its own, cut at "
+            "--max_length; --packing True reads all of it")
+
 def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line for the log
     n = len(set(train.files) & set(validation.files))
     if not n: return None
@@ -375,7 +381,8 @@ def check(
     check_optimizer(optimizer, options, model, factors)
     train, validation = check_sources(config.data)
     tokenizer = load_tokenizer(config.model.tokenizer)
-    notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation)]
+    notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
+             _cut_paragraphs(train, config.data.packing)]
     checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
                       validation, tokenizer, trackers, [note for note in notes if note])
     if checkpoint: check_resumed(checked, world)

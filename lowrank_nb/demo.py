@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as hf_logging
 
 from .compare import RUN_C4
 from .core import InputError, check_positive
@@ -120,6 +121,7 @@ def demo(
     table = demo_table(out)
     (out/"table.md").write_text(table + "\n", encoding="utf-8")
     demo_figure(out).savefig(out/"curves.png", dpi=150)
+    hf_logging.disable_progress_bar()
     samples = "\n".join(f"{name:8} {sample_text(out/name)!r}" for name in DEMO)
     (out/"samples.txt").write_text(samples + "\n", encoding="utf-8")
     print(f"\n{table}\n\nOne seed and {steps} updates of 2,048 bytes rank nothing. "
