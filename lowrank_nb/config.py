@@ -271,7 +271,7 @@ class DataFlags:
     c4_local:bool = flag(True, "True: local files; False: stream allenai/c4 en from the hub",
         resume=SAME)
     train_data_path:str|None = flag(
-        None, "json.gz, parquet or arrow files; a folder of lowrank_prepare; or 'embedded': "
+        None, "json.gz, parquet, arrow or txt files; a folder of lowrank_prepare; or 'embedded': "
         "the documentation inside Python", metavar="GLOB", read_by=dict(c4_local=True), resume=SAME)
     val_data_path:str|None = flag(
         None, "validation files, or 'embedded'; no folder of lowrank_prepare",
