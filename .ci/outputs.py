@@ -1,12 +1,17 @@
 """Compare what a notebook's cells say today with the outputs it stores.
 
-    outputs.py --strip   remove stderr and progress bars from all notebooks, join printed pieces"""
+    outputs.py --strip   in all notebooks: remove stderr and progress bars, join printed pieces,
+                         and store tables of pandas as Markdown (HTML makes Quarto load scripts)"""
 import json
 import re
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
-from common import notebooks
+from common import ROOT, notebooks
+
+sys.path.insert(0, str(ROOT))
+from lowrank_nb.files import markdown_table # noqa: E402
 
 # Cells whose text depends on the machine: they only have to give the same kinds of output.
 TEXT_VARIES = {}  # (notebook, cell id): reason
@@ -22,11 +27,62 @@ def is_chatter(output:dict)->bool:
     bar = 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
     return bar or output.get('name')=='stderr'
 
+class Rows(HTMLParser):
+    "Collects the cells of a table of pandas, row by row; a cell fills all columns that it spans."
+    def __init__(self):
+        super().__init__()
+        self.rows, self.heads, self.span, self.below = [], 0, 0, {}
+
+    def handle_starttag(self, tag, attrs):
+        if tag=='tr': self.rows.append([])
+        if tag not in ('th', 'td'): return
+        row, attrs = self.rows[-1], dict(attrs)
+        while self.below.get(len(row)): # a cell of a row above reaches down to here
+            self.below[len(row)] -= 1
+            row.append('')
+        self.below[len(row)] = int(attrs.get('rowspan', 1))-1
+        self.span = int(attrs.get('colspan', 1))
+        row += ['']*self.span
+
+    def handle_endtag(self, tag):
+        if tag in ('th', 'td'): self.span = 0
+        if tag=='thead': self.heads = len(self.rows)
+
+    def handle_data(self, data):
+        row = self.rows[-1] if self.rows else []
+        for i in range(len(row)-self.span, len(row)): row[i] += data.strip()
+
+def as_markdown(html:str)->str:
+    "Turn a table of pandas into Markdown. Its last row of heads may name the index."
+    parser = Rows()
+    parser.feed(html)
+    heads, body = parser.rows[:parser.heads], parser.rows[parser.heads:]
+    names = heads.pop() if len(heads)>1 and not heads[-1][-1] else []
+    head = [' '.join(dict.fromkeys(filter(None, column))) for column in zip(*heads)]
+    for i,name in enumerate(names): head[i] = name or head[i]
+    if not head[0] and [row[0] for row in body]==[*map(str, range(len(body)))]: # a mere number
+        head, body = head[1:], [row[1:] for row in body]
+    head = [h or ('part' if i else 'case') for i,h in enumerate(head)]
+    number = re.compile(r'[-+]?[\d.,]+(e[-+]?\d+)?%?|NaN|')
+    right = [i for i in range(1, len(head)) if all(number.fullmatch(row[i]) for row in body)]
+    return markdown_table([escaped(h) for h in head], [[*map(escaped, row)] for row in body], right)
+
+def escaped(text:str)->str: # for Markdown
+    return re.sub(r'([\\*<|$])', r'\\\1', text)
+
+def without_html(output:dict)->dict:
+    "Return an output with Markdown in place of the HTML of a table of pandas."
+    data = output.get('data', {})
+    if 'class="dataframe"' not in joined(data.get('text/html', '')): return output
+    data = dict(data)
+    table = as_markdown(joined(data.pop('text/html')))
+    return output | dict(data=data | {'text/markdown': table.splitlines(True)})
+
 def plainest(output:dict)->tuple[str,str]:
     "Return the kind of an output and its text; a figure has no text."
     if output['output_type']=='stream': return output['name'], joined(output['text'])
     if output['output_type']=='error': return 'error', output['ename']
-    data = dict(output['data'])
+    data = without_html(output)['data']
     kind = next(m for m in ('image/png', 'text/markdown', 'text/plain', *data) if m in data)
     return kind, '' if kind=='image/png' else joined(data[kind])+'\n'
 
@@ -65,10 +121,11 @@ def difference(notebook:str, cell_id:str, stored:list, now:list, exact:bool)->st
     return None
 
 def without_chatter(outputs:list)->list:
-    "Drop chatter and join what was printed in several pieces."
+    "Drop chatter, join what was printed in several pieces, and store tables as Markdown."
     kept = []
     for output in outputs:
         if is_chatter(output): continue
+        output = without_html(output)
         last = kept[-1] if kept else {}
         stream = output['output_type']=='stream' and output['name']
         if stream and stream==last.get('name'):
@@ -77,7 +134,7 @@ def without_chatter(outputs:list)->list:
     return kept
 
 def strip(path:Path)->None:
-    "Rewrite a notebook without chatter, if it has any."
+    "Rewrite the stored outputs of a notebook, if need be."
     notebook = json.loads(path.read_text(encoding='utf-8'))
     before = json.dumps(notebook)
     notebook['metadata'].pop('widgets', None)
