@@ -88,6 +88,54 @@ def titles()->Lines:
         if first['cell_type']!='markdown' or not title.fullmatch(source(first)):
             yield f'{p.name}: the first cell must be "# title" and "> description" only'
 
+def config()->Lines:
+    "Quarto deletes pages of its own with `commonmark` and without `keep-md`; no font from outside."
+    quarto = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
+    if 'commonmark' in quarto['format']: yield '_quarto.yml: the format commonmark'
+    styles = [NBS/'site.scss', NBS/'styles.css']
+    for file in styles:
+        if re.search('https?:', file.read_text(encoding='utf-8')): yield f'{file.name}: a link'
+    if '$web-font-path: false' not in styles[0].read_text(encoding='utf-8'):
+        yield 'site.scss: the theme loads its fonts from another host'
+
+def opened(text:str)->Lines:
+    "List the languages of blocks of code."
+    inside = False
+    for line in text.splitlines():
+        if not line.strip().startswith('```'): continue
+        if not inside: yield line.strip('` ')
+        inside = not inside
+
+def blocks()->Lines:
+    "Every block of code in Markdown names its language: shells wrap, Python is colored."
+    for p in site_notebooks():
+        for c in cells(p):
+            text = source(c) if c['cell_type']=='markdown' else ''
+            if '' in opened(text): yield f"{p.name} {c['id']}: a block of code without a language"
+
+def scripts()->Lines:
+    "No stored output is HTML: Quarto would load scripts from other hosts."
+    for p in site_notebooks():
+        for c in cells(p):
+            kinds = {kind for data in data_of(c) for kind in data}
+            if kinds & {'text/html', 'application/javascript'}:
+                yield f"{p.name} {c['id']}: stores HTML; run outputs.py --strip"
+
+def headings()->Lines:
+    "A heading is at most one level below the one before it."
+    for p in site_notebooks():
+        text, level = '\n'.join(source(c) for c in cells(p) if c['cell_type']=='markdown'), 1
+        for marks in re.findall(r'^(#{1,6}) ', FENCE.sub('', text), flags=re.M):
+            if len(marks)>level+1: yield f'{p.name}: a heading of level {len(marks)} after {level}'
+            level = len(marks)
+
+def alt_signs()->Lines:
+    "A percent sign in an alternative text is taken for an address."
+    for p in site_notebooks():
+        for c in cells(p):
+            for alt in re.findall(r'#\| fig-alt: "(.*)"', source(c)):
+                if '%' in alt: yield f"{p.name} {c['id']}: % in the alternative text"
+
 # ---- the processed pages
 
 def prose(page:Path)->str:
@@ -216,10 +264,20 @@ def promises(proc:Path)->Lines:
             if not any(source(o).strip() or o.get('outputs') for o in after):
                 yield f'{p.name}: nothing follows: ...{text[-60:]}'
 
+def heads(proc:Path)->Lines:
+    "Every column of a table has a head."
+    for p in pages_in(proc):
+        for head in re.findall(r'^(\|.*\|) *\n\|[-:| ]+\| *$', prose(p), flags=re.M):
+            if not all(h.strip() for h in head.strip('|').split('|')):
+                yield f'{p.name}: a column without a head: {head[:60]}'
+
+CHECKS = (alt_text, alt_signs, chatter, scripts, sidebar, index, titles, config, blocks, headings)
+OF_PAGES = links, citations, dashes, api, fences, stars, promises, heads
+
 def main():
-    wrong = [line for check in (alt_text, chatter, sidebar, index, titles) for line in check()]
+    wrong = [line for check in CHECKS for line in check()]
     for proc in map(Path, sys.argv[1:2]):
-        for check in (links, citations, dashes, api, fences, stars, promises): wrong += check(proc)
+        for check in OF_PAGES: wrong += check(proc)
     if wrong: sys.exit('\n'.join(['the site:', *wrong]))
 
 if __name__=='__main__': main()

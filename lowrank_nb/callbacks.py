@@ -148,7 +148,7 @@ def run(self:Evaluate, trainer:Trainer)->None:
     trainer.log(dict(kind="eval", step=trainer.step, **found))
 
 @patch
-def score(self:Evaluate, trainer:Trainer, batches:list[dict])->dict: # what `evaluate` returns
+def score(self:Evaluate, trainer:Trainer, batches:list[dict])->dict: # what evaluate returns
     "Evaluate on some batches; a signal cuts them short."
     process, batches = trainer.process, _until_signal(trainer, batches)
     if trainer.sharded: batches = in_step(batches, process.sum)
