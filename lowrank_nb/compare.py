@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 import lowrank_nb
 from .build import model_from_flags
 from .config import parse_flags
-from .core import InputError
+from .core import InputError, log
 from .costs import cost_report
 from .data import text_source
 from .factorize import load_plugin
@@ -301,6 +301,7 @@ def tune(
             if not more: break
             rates += more
         best[method] = best_rate(rows)
+        if more: log.warning(f"{method}: {best[method]:g} is best, at the edge of its grid")
     return best
 
 # %% ../nbs/55_compare.ipynb #7429309a
