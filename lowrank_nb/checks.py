@@ -168,17 +168,18 @@ def check_method(method:MethodFlags, factors:FactorizeConfig, optimizer:str)->No
         raise InputError("--parameterization: spectron needs pairs of factors whose product is the "
                          f"low-rank part, got {factors.kind}; expected lowrank, cola, lost or "
                          "sltrain")
-    riemannian = optimizer=="loro_adamw" and method.loro_type=="loro"
+    riemannian = optimizer=="loro_adamw" and method.loro_type!="eucl"
     if riemannian and factors.kind in ("dense", "zero"):
         raise InputError(f"--loro_scope: loro_adamw needs pairs of factors, got a {factors.kind} "
                          "model; expected all, attn or mlp, or --loro_type eucl")
     if riemannian and factors.kind=="dlr":
-        raise InputError("--loro_type: factors of dlr have a residual beside them, got loro; "
-                         "expected eucl, or --optimizer adamw --parameterization dlr")
+        raise InputError("--loro_type: factors of dlr have a residual beside them, got "
+                         f"{method.loro_type}; expected eucl, or --optimizer adamw "
+                         "--parameterization dlr")
     if riemannian and nonlinear(factors):
         raise InputError(f"--loro_type: factors of {factors.kind} have a nonlinearity between them "
-                         "and no product, got loro; expected eucl, or --optimizer adamw "
-                         f"--parameterization {factors.kind}")
+                         f"and no product, got {method.loro_type}; expected eucl, or "
+                         f"--optimizer adamw --parameterization {factors.kind}")
 
 # %% ../nbs/51_checks.ipynb #c206e312
 def ignored_flags(

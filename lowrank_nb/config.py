@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from .kinds import BUILT_IN, SCALED, SCOPES, WITH_FACTORS, Kinds
 from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
+from .loro_adamw import LORO_TYPES
 from .lost import COLUMN_METHODS
 from .optimizers import OPTIMIZERS
 from .flag_files import read_config
@@ -58,7 +59,7 @@ IF_LOW_RANK = dict(parameterization=Kinds((*WITH_FACTORS, "zero")))
 IF_FACTORS = dict(parameterization=Kinds(WITH_FACTORS))
 IF_LORO = dict(optimizer="loro_adamw")
 IF_EXACT = dict(parameterization=Kinds(("lowrank", "lost", "sltrain", "zero")),
-                optimizer="loro_adamw", loro_type="loro")
+                optimizer="loro_adamw", loro_type=("loro", "rebalance"))
 
 # %% ../nbs/50_config.ipynb #8885ac1c
 @dataclass(frozen=True)
@@ -114,10 +115,11 @@ class LoroFlags:
         None, "period of the resets", "updates", valid=Range(1),
         read_by=dict(loro_refresh=("all", "lrk", "reg")))
     loro_type:str = flag(
-        "loro", "loro takes Riemannian steps, eucl plain Adam steps on the factors",
-        choices=("loro", "eucl"), read_by=IF_LORO)
+        "loro", "loro takes Riemannian steps, rebalance lazy steps and balanced factors of the "
+        "same product, eucl plain Adam steps on the factors", choices=LORO_TYPES, read_by=IF_LORO)
     loro_freq:int = flag(
-        1, "period of the exact Riemannian steps", "updates", valid=Range(1), read_by=IF_EXACT)
+        1, "period of the exact Riemannian steps, or of the balancing", "updates", valid=Range(1),
+        read_by=IF_EXACT)
     loro_lr_scaler:float|str = flag(
         1.0, "scale of the lazy steps; -1 or auto: rank / hidden_size", choices=(-1, "auto"),
         valid=POSITIVE, read_by=IF_EXACT)
