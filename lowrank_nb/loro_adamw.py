@@ -98,13 +98,14 @@ def _reset(optimizer:Optimizer, p:torch.Tensor)->None:
 # %% ../nbs/22_loro_adamw.ipynb #aa2aaa33
 LORO_TYPES = "loro", "rebalance", "eucl"
 
-def _check_options(lr:float, betas:tuple, exact_every:int, refresh:str|None,
+def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:str|None,
                    refresh_every:int)->None:
     if exact_every<1: raise InputError(f"exact_every: got {exact_every}; expected 1 or more")
     if refresh and refresh_every<1:
         raise InputError(f"refresh_every: got {refresh_every}; expected 1 or more for a refresh")
-    if math.isfinite(lr) and lr>=0 and all(0<=b<1 for b in betas): return
-    raise InputError(f"lr, betas: got {lr}, {betas}; expected lr >= 0 and betas in [0, 1)")
+    if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas): return
+    raise InputError(f"lr, betas, eps: got {lr}, {betas}, {eps}; expected lr and eps of at least "
+                     "0, and betas in [0, 1)")
 
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
     if group.get("nonlinear") or group.get("shifted"):
@@ -138,7 +139,7 @@ class LOROAdamW(Optimizer):
         if refresh=="auto": refresh = None if loro_type=="eucl" else "all"
         refresh = refresh if refresh is None else pick(refresh, REFRESH, "refresh")
         refresh_every = exact_every if refresh_every is None else refresh_every
-        _check_options(lr, betas, exact_every, refresh, refresh_every)
+        _check_options(lr, betas, eps, exact_every, refresh, refresh_every)
         own = dict(loro_type=loro_type, exact_every=exact_every, lr_scaler=lr_scaler,
                    refresh=refresh, refresh_every=refresh_every, share=share)
         rest = dict(weight_decay=weight_decay, factors=False, updates=0)
