@@ -33,7 +33,7 @@ from .optimizers import StochasticBF16, make_optimizer
 from .process import Process
 from .resume import Save, resume
 from .run_folder import step_of
-from .schedules import make_schedule
+from .schedules import make_schedule, wsd_steps
 from .sharding import shard
 from .trackers import Tracker, public_flags
 from .training import Callback, Trainer, n_real, weight_gradients
@@ -143,12 +143,14 @@ def build_schedule(
     "Make the schedule of the learning rate."
     warmup = training.warmup_steps
     if training.max_train_tokens: warmup = min(warmup, steps-1)
+    if training.max_train_tokens and training.scheduler=="wsd":
+        warmup = min(warmup, steps-wsd_steps(steps, training.wsd_decay))
     return make_schedule(
         optimizer, training.scheduler, steps, warmup_steps=warmup,
         min_lr_ratio=training.min_lr_ratio, cycle_length=training.cosine_restart_freq,
         restart_warmup_steps=training.cosine_restart_warmup,
         lr_adjust_steps=training.lr_adjust_steps,
-        lr_jag_after_warmup=training.lr_jag_after_warmup)
+        lr_jag_after_warmup=training.lr_jag_after_warmup, wsd_decay=training.wsd_decay)
 
 # %% ../nbs/52_build.ipynb #60a62f36
 def _evaluation(checked:Checked, process:Process)->Evaluate:

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_EXACT', 'IF_COLA', 'IF_LOST', 'IF_LOST_SVD',
-           'GALORE', 'IF_GALORE', 'SCHEDULERS', 'IF_RESTARTS', 'TABLES', 'METHOD_GROUPS', 'GROUPS', 'ModelFlags',
-           'PairFlags', 'FactorFlags', 'LoroFlags', 'ColaFlags', 'LostFlags', 'SltrainFlags', 'GaloreFlags',
-           'MethodFlags', 'StepFlags', 'ScheduleFlags', 'TrainingFlags', 'DataFlags', 'SaveFlags', 'RecordFlags',
-           'RunFlags', 'Config', 'make_config', 'run_parser', 'parse_flags']
+           'GALORE', 'IF_GALORE', 'TABLES', 'METHOD_GROUPS', 'GROUPS', 'ModelFlags', 'PairFlags', 'FactorFlags',
+           'LoroFlags', 'ColaFlags', 'LostFlags', 'SltrainFlags', 'GaloreFlags', 'MethodFlags', 'DataFlags',
+           'SaveFlags', 'RecordFlags', 'RunFlags', 'Config', 'make_config', 'run_parser', 'parse_flags']
 
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
@@ -15,9 +14,11 @@ from dataclasses import dataclass, fields
 from .kinds import BUILT_IN, SCALED, SCOPES, WITH_FACTORS, Kinds
 from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
+from .loro_adamw import LORO_TYPES
 from .lost import COLUMN_METHODS
 from .optimizers import OPTIMIZERS
 from .flag_files import read_config
+from .training_flags import MomentFlags, ScheduleFlags, StepFlags, TrainingFlags
 
 # %% ../nbs/50_config.ipynb #b1400c74
 DTYPES = dict(float32="float32", bfloat16="bfloat16", pure_bfloat16="pure_bfloat16",
@@ -58,7 +59,7 @@ IF_LOW_RANK = dict(parameterization=Kinds((*WITH_FACTORS, "zero")))
 IF_FACTORS = dict(parameterization=Kinds(WITH_FACTORS))
 IF_LORO = dict(optimizer="loro_adamw")
 IF_EXACT = dict(parameterization=Kinds(("lowrank", "lost", "sltrain", "zero")),
-                optimizer="loro_adamw", loro_type="loro")
+                optimizer="loro_adamw", loro_type=("loro", "rebalance"))
 
 # %% ../nbs/50_config.ipynb #8885ac1c
 @dataclass(frozen=True)
@@ -114,10 +115,11 @@ class LoroFlags:
         None, "period of the resets", "updates", valid=Range(1),
         read_by=dict(loro_refresh=("all", "lrk", "reg")))
     loro_type:str = flag(
-        "loro", "loro takes Riemannian steps, eucl plain Adam steps on the factors",
-        choices=("loro", "eucl"), read_by=IF_LORO)
+        "loro", "loro takes Riemannian steps, rebalance lazy steps and balanced factors of the "
+        "same product, eucl plain Adam steps on the factors", choices=LORO_TYPES, read_by=IF_LORO)
     loro_freq:int = flag(
-        1, "period of the exact Riemannian steps", "updates", valid=Range(1), read_by=IF_EXACT)
+        1, "period of the exact Riemannian steps, or of the balancing", "updates", valid=Range(1),
+        read_by=IF_EXACT)
     loro_lr_scaler:float|str = flag(
         1.0, "scale of the lazy steps; -1 or auto: rank / hidden_size", choices=(-1, "auto"),
         valid=POSITIVE, read_by=IF_EXACT)
@@ -203,66 +205,6 @@ class MethodFlags(
     GaloreFlags, SltrainFlags, LostFlags, ColaFlags, LoroFlags, FactorFlags, PairFlags):
     "Hold the flags of the method."
 
-# %% ../nbs/50_config.ipynb #c3f7e5d3
-@dataclass(frozen=True)
-class StepFlags:
-    "Hold the flags of batches and steps."
-    _argument_group_name = "training"
-    batch_size:int|None = flag(
-        None, "size of a micro-batch on one device", "sequences", valid=Range(1), resume=SAME)
-    total_batch_size:int|None = flag(
-        None, "size of an update over all devices; default: batch x devices x accumulation",
-        "sequences", valid=Range(1))
-    gradient_accumulation:int|None = flag(
-        None, "micro-batches in an update; default: as many as total_batch_size needs",
-        valid=Range(1))
-    num_training_steps:int = flag(
-        10_000, "length of the run", "updates", valid=Range(1), read_by=dict(max_train_tokens=None))
-    max_train_tokens:int|None = flag(
-        None, "length of the run in real tokens, such as 100M, instead of updates", "tokens",
-        valid=Range(1))
-    grad_clipping:float = flag(0.0, "largest norm of the whole gradient; 0: off", valid=Range(0))
-    weight_decay:float = flag(
-        0.0, "decoupled weight decay; adam, adam8bit and sgd add it to the gradient",
-        valid=Range(0))
-    beta1:float = flag(
-        0.0, "momentum of sgd, beta1 of Adafactor; the Adam family has 0.9",
-        valid=Range(0, 1, open_high=True),
-        read_by=dict(optimizer=("sgd", "adafactor", "galore_adafactor")))
-    on_nan:str = flag(
-        "stop", "at a loss or gradient that is not finite, stop or skip the update",
-        choices=("stop", "skip"))
-    seed:int = flag(0, "seed of weights, masks and data order", valid=Range(0), resume=SAME)
-
-# %% ../nbs/50_config.ipynb #4cbd78f3
-SCHEDULERS = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero"
-IF_RESTARTS = dict(scheduler=("cosine_restart", "cosine_restart_zero"))
-
-@dataclass(frozen=True)
-class ScheduleFlags:
-    "Hold the flags of the learning rate and its schedule."
-    _argument_group_name = "learning rate"
-    lr:float = flag(1e-4, "peak learning rate", valid=POSITIVE)
-    others_lr:float|None = flag(
-        None, "peak rate of what muon and spectron leave to AdamW; default: --lr", valid=POSITIVE,
-        read_by=dict(optimizer=("muon", "spectron")))
-    scheduler:str = flag("cosine", "schedule of the learning rate", choices=SCHEDULERS)
-    warmup_steps:int = flag(1000, "length of the linear warm-up", "updates", valid=Range(0))
-    min_lr_ratio:float = flag(
-        0.1, "last learning rate / peak, of the cosine schedules", valid=Range(0, 1))
-    cosine_restart_freq:int|None = flag(
-        None, "period of the warm restarts", "updates", valid=Range(1), read_by=IF_RESTARTS)
-    cosine_restart_warmup:int = flag(
-        5, "length of the warm-up after a restart", "updates", valid=Range(1), read_by=IF_RESTARTS)
-    lr_adjust_steps:int = flag(
-        0, "shift of the cosine envelope after the warm-up", "updates", read_by=IF_RESTARTS)
-    lr_jag_after_warmup:bool = flag(
-        False, "restart only after the warm-up", read_by=IF_RESTARTS)
-
-@dataclass(frozen=True)
-class TrainingFlags(ScheduleFlags, StepFlags):
-    "Hold the flags of training."
-
 # %% ../nbs/50_config.ipynb #211a0eaf
 @dataclass(frozen=True)
 class DataFlags:
@@ -338,7 +280,7 @@ TABLES = dict(model=ModelFlags, method=MethodFlags, training=TrainingFlags,
               data=DataFlags, run=RunFlags)
 METHOD_GROUPS = (PairFlags, FactorFlags, LoroFlags, ColaFlags, LostFlags, SltrainFlags,
                  GaloreFlags)
-GROUPS = (ModelFlags, *METHOD_GROUPS, StepFlags, ScheduleFlags, DataFlags, SaveFlags,
+GROUPS = (ModelFlags, *METHOD_GROUPS, StepFlags, MomentFlags, ScheduleFlags, DataFlags, SaveFlags,
           RecordFlags) # of the help
 
 def _own(table:type, values:dict)->dict: # the values of one table

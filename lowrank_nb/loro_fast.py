@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InnerProducts', 'inner_products', 'stacked_products', 'combine', 'row_space', 'gram_inverses', 'coefs_by_sweeps',
-           'coefs_by_svd', 'fast_exact_updates', 'fast_exact_update']
+           'coefs_by_svd', 'balancing', 'fast_exact_updates', 'fast_exact_update']
 
 # %% ../nbs/03_loro_fast.ipynb #c7ba417a
 import math
@@ -269,19 +269,55 @@ def _fast_float32(jobs:list[tuple], wait:bool)->list[tuple]: # (B, A, route) of 
             new[i] = b.to(B), a.to(A), 'sweeps' if arrived else 'svd'
     return new
 
+# %% ../nbs/03_loro_fast.ipynb #97b6dc30
+def balancing(
+    BB:Tensor, # (n, rank, rank) BᵀB of n matrices, in float64
+    AA:Tensor, # (n, rank, rank) AAᵀ
+)->tuple[Tensor,Tensor,Tensor]: # X and X⁻¹, each (n, rank, rank); (n,) which are right
+    "Find X such that B X and X⁻¹ A are balanced, from Gram matrices."
+    L, failed = torch.linalg.cholesky_ex(AA)
+    fine = (failed==0) & (BB+AA).isfinite().all(-1).all(-1)
+    L = _or_identity(L, fine)
+    squares, Q = torch.linalg.eigh(_or_identity(L.mT@BB@L, fine)) # squares of singular values
+    fine = fine & (squares[:, 0] > 1e-12*squares[:, -1])
+    root = squares.clamp(min=torch.finfo(squares.dtype).tiny).flip(1)[:, None]**.25
+    Q = Q.flip(2) # the largest first
+    return L@Q/root, torch.linalg.solve_triangular(L.mT, Q*root, upper=True).mT, fine
+
+# %% ../nbs/03_loro_fast.ipynb #234b4ac8
+def _wide_pair(job:tuple)->list[Tensor]: return [in_float64(X, X) for X in job[:2]]
+
+def _in_basis(job:tuple, X:Tensor, inverse:Tensor, fine:bool)->tuple: # B, A, route
+    "Balance the factors of one job."
+    (B, A), (wide_B, wide_A) = job[:2], _wide_pair(job)
+    if not fine: return *exact_update(B, A, None, None, 0.), 'qr'
+    b, a = match_signs(wide_B, wide_B@X, inverse@wide_A)
+    return b.to(B), a.to(A), 'balance'
+
+def _balanced(jobs:list[tuple])->list[tuple]: # (B, A, route) of each job
+    "Balance factors. The small matrices of one rank are stacked, the tall ones come in turn."
+    new = [None]*len(jobs)
+    for group in _groups(jobs):
+        grams = [(B.T@B, A@A.T) for B,A in (_wide_pair(jobs[i]) for i in group)]
+        X, inverse, fine = balancing(*map(torch.stack, zip(*grams)))
+        for k,(i,ok) in enumerate(zip(group, fine.tolist())):
+            new[i] = _in_basis(jobs[i], X[k], inverse[k], ok)
+    return new
+
 # %% ../nbs/03_loro_fast.ipynb #1a362c2d
 @torch.no_grad()
 def fast_exact_updates(
     jobs:list[tuple],      # (B, A, dB, dA, lr) each: B (out, rank), A (rank, in), dB, dA directions
                            # for them (None counts as zero), lr with Adam's bias correction
-    routes:list|None=None, # receives each route's name: 'sweeps', 'svd' or, for float64, 'qr'
+    routes:list|None=None, # receives each route: 'sweeps', 'svd', 'balance' (lr 0) or 'qr'
     wait:bool|None=None,   # False: the host waits once, for all flags; None: not on a GPU
 )->list[tuple[Tensor,Tensor]]: # the balanced new (B, A) of each job, in the dtype of the old
     """Compute exact LORO updates of many factors, O((out+in) r² + r³) each.
     Raises `FloatingPointError` on NaN or Inf, or if nothing converges."""
     if not jobs: return []
     device = jobs[0][0].device.type
-    if jobs[0][0].dtype==torch.float64: new = [(*exact_update(*job), 'qr') for job in jobs]
+    if not any(lr for *_,lr in jobs): new = _balanced(jobs)
+    elif jobs[0][0].dtype==torch.float64: new = [(*exact_update(*job), 'qr') for job in jobs]
     else: new = _fast_float32(jobs, device=='cpu' if wait is None else wait)
     if routes is not None: routes.extend(route for *_,route in new)
     return [(b, a) for b,a,_ in new]

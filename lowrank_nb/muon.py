@@ -9,6 +9,7 @@ __all__ = ['COEFFICIENTS', 'ADJUST', 'newton_schulz', 'iteration_type', 'by_shap
 # %% ../nbs/26_muon.ipynb #9be6af0c
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -220,10 +221,11 @@ def adamw_for_others(
     groups:list[dict],   # of the parameters that a matrix optimizer leaves
     lr:float,
     weight_decay:float,
+    **adam:Any,          # betas and eps
 )->torch.optim.AdamW:
     "Make AdamW, fused if possible: then its step waits for nothing."
     devices = {p.device.type for g in groups for p in g["params"]}
-    options = dict(lr=lr, weight_decay=weight_decay, fused=devices<={"cpu", "cuda"})
+    options = dict(lr=lr, weight_decay=weight_decay, fused=devices<={"cpu", "cuda"}, **adam)
     optimizer = torch.optim.AdamW(groups, **options)
     optimizer.register_load_state_dict_pre_hook(_stay_fused)
     return optimizer

@@ -155,10 +155,13 @@ def make_spectron(
     lr:float=1e-2,
     weight_decay:float=0.0,
     others_lr:float|None=None,  # of AdamW; None: lr
+    betas:tuple=(0.9, 0.999),   # of AdamW
+    eps:float=1e-8,             # of AdamW
 )->CombinedOptimizer:
     "Make Spectron for the factors and AdamW for the rest. Raises `InputError` without factors."
     groups = param_groups(model, weight_decay=weight_decay)
     rest = [g for g in groups if not g["factors"]]
     made = [Spectron([g for g in groups if g["factors"]], lr, weight_decay)]
-    if rest: made.append(adamw_for_others(rest, others_lr or lr, weight_decay))
+    adam = dict(betas=betas, eps=eps)
+    if rest: made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
     return CombinedOptimizer(*made)

@@ -16,7 +16,8 @@ from transformers import PretrainedConfig
 
 from .build import run_memory, shapes
 from .checks import FLAG_OF, check_model, check_values, factorize_config
-from .checks import optimizer_options, resolve_pair, spell_words
+from .checks import resolve_pair, spell_words
+from .optimizer_flags import optimizer_options
 from .config import METHOD_GROUPS, SHORTHANDS
 from .config import Config, MethodFlags, ModelFlags, make_config
 from .core import pick
