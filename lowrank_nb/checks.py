@@ -29,8 +29,8 @@ from .kinds import BUILT_IN, SCALED, FactorizeConfig, check_factorize
 from .kinds import pick_kind
 from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
-from .optimizer_flags import check_method, check_schedule, lazy_options
-from .optimizer_flags import optimizer_options
+from .optimizer_flags import check_decay, check_method, check_schedule
+from .optimizer_flags import lazy_options, optimizer_options
 from .optimizers import make_optimizer
 from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
 from .sharding import check_sharded
@@ -306,6 +306,7 @@ def check_flags(
     check_schedule(training)
     check_stride(tables["run"].eval_windows, model.max_length)
     check_method(method, factors, optimizer)
+    check_decay(training, factors)
     return Config(**tables, given=config.given), kind, optimizer, factors
 
 # %% ../nbs/51_checks.ipynb #57c495af

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from .core import InputError, pick
 from .exact_steps import assign_jobs, exchange, local_part, part_shapes
 from .loro_adamw import loss_of
+from .product_decay import decay_products, stepped_pairs
 
 # %% ../nbs/26_muon.ipynb #ebda6c38
 COEFFICIENTS = 3.4445, -4.7750, 2.0315 # of Muon, for few iterations
@@ -193,6 +194,8 @@ def _update(self:Muon, group:dict, params:list)->None:
     lr, sizes = float(group["lr"]), {}
     directions, weights = self._directions(group, params), [local_part(p) for p in params]
     if group["weight_decay"]: torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
+    product_decay = group.get("product_decay", 0)
+    if product_decay: decay_products(stepped_pairs(group["params"]), lr*product_decay)
     for p,w,d in zip(params, weights, directions):
         size = lr*rate_factor(p.shape, group["adjust_lr_fn"] or ADJUST[0])
         chosen = sizes.setdefault(size, ([], []))

@@ -24,6 +24,7 @@ from .core import InputError, pick
 from .layers import layer_part
 from .loro_adamw import LOROAdamW, param_groups, refresh_moments
 from .muon import Muon, adamw_for_others
+from .product_decay import AdamW
 from .spectron import Spectron, make_spectron
 
 # %% ../nbs/29_optimizers.ipynb #1136b4ad
@@ -49,9 +50,9 @@ def _restricted(groups:list[dict], chosen:set, inside:bool)->list[dict]:
         if ps: found.append({**g, "params": ps})
     return found
 
-def _muon(model, lr, weight_decay, others_lr=None, betas=BETAS, eps=1e-8):
+def _muon(model, lr, weight_decay, others_lr=None, betas=BETAS, eps=1e-8, decay="factors"):
     matrices = {id(p) for p in block_matrices(model)[0]}
-    groups = param_groups(model, weight_decay=weight_decay)
+    groups = param_groups(model, weight_decay=weight_decay, decay=decay)
     inside, rest = (_restricted(groups, matrices, b) for b in (True, False))
     options, made = dict(lr=lr, weight_decay=weight_decay), []
     # match_rms_adamw: the learning rates of AdamW fit.
@@ -148,13 +149,17 @@ def _missing(name:str, instead:str):
 # %% ../nbs/29_optimizers.ipynb #c9381947
 def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
 
-def _torch(cls):
+def _torch(cls, model, lr, weight_decay, betas, eps, **groups):
     "Make an optimizer of torch; it is fused if possible: one pass over memory."
-    def make(model, lr, weight_decay, betas=BETAS, eps=1e-8):
-        groups = param_groups(model, weight_decay=weight_decay)
-        adam = dict(betas=betas, eps=eps, fused=all(map(_fits, model.parameters())))
-        return cls(groups, lr=lr, weight_decay=weight_decay, **adam)
-    return make
+    groups = param_groups(model, weight_decay=weight_decay, **groups)
+    adam = dict(betas=betas, eps=eps, fused=all(map(_fits, model.parameters())))
+    return cls(groups, lr=lr, weight_decay=weight_decay, **adam)
+
+def _adam(model, lr, weight_decay, betas=BETAS, eps=1e-8):
+    return _torch(torch.optim.Adam, model, lr, weight_decay, betas, eps)
+
+def _adamw(model, lr, weight_decay, betas=BETAS, eps=1e-8, decay="factors"):
+    return _torch(AdamW, model, lr, weight_decay, betas, eps, decay=decay)
 
 def _sgd(model, lr, weight_decay, beta1=0.):
     groups = param_groups(model, weight_decay=weight_decay)
@@ -163,15 +168,15 @@ def _sgd(model, lr, weight_decay, beta1=0.):
     return torch.optim.SGD(groups, lr=lr, momentum=beta1, weight_decay=weight_decay, fused=fused)
 
 def _loro(model, lr, weight_decay, loro_type="loro", loro_freq=1, lr_scaler=-1, refresh=None,
-          refresh_every=0, betas=BETAS, eps=1e-6):
-    groups = param_groups(model, weight_decay=weight_decay)
+          refresh_every=0, betas=BETAS, eps=1e-6, decay="factors"):
+    groups = param_groups(model, weight_decay=weight_decay, decay=decay)
     options = dict(loro_type=loro_type, exact_every=loro_freq, lr_scaler=lr_scaler)
     return LOROAdamW(groups, lr, betas, eps, weight_decay, refresh=refresh,
                      refresh_every=refresh_every, **options)
 
 # %% ../nbs/29_optimizers.ipynb #99d66725
 OPTIMIZERS = dict(
-    adam=_torch(torch.optim.Adam), adamw=_torch(torch.optim.AdamW),
+    adam=_adam, adamw=_adamw,
     sgd=_sgd, adafactor=_adafactor, muon=_muon, spectron=make_spectron,
     loro_adamw=_loro, adam8bit=_adam8bit, galore_adamw=_galore,
     apollo=partial(_galore, cls="APOLLO"), fira=partial(_galore, cls="Fira"),
@@ -187,6 +192,7 @@ def arguments_of(
     parameters = inspect.signature(OPTIMIZERS[name]).parameters.values()
     return {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"model", "cls"}
 
+# %% ../nbs/29_optimizers.ipynb #c6fd30a1
 def make_optimizer(
     name:str,                # a key of `OPTIMIZERS`, in any case
     model:nn.Module,
@@ -196,7 +202,8 @@ def make_optimizer(
     **kwargs:Any,            # of the optimizer, see below
 )->Optimizer:
     """Make the optimizer called `name` over all trainable parameters. The Adam family takes betas
-    and eps, muon and spectron for the AdamW beside them. loro_adamw takes loro_type,
+    and eps, muon and spectron for the AdamW beside them. adamw, loro_adamw, muon and spectron take
+    decay, factors or product. loro_adamw takes loro_type,
     loro_freq, lr_scaler, refresh and refresh_every; muon and spectron take others_lr, the rate of
     the parameters that they leave to AdamW; galore_adamw, apollo and fira take rank,
     update_proj_gap, scale and proj_type. Raises `InputError` for an unknown name or argument, or

@@ -19,6 +19,7 @@ from .core import InputError
 from .exact_steps import local_part
 from .loro_adamw import param_groups
 from .muon import COEFFICIENTS, Muon, adamw_for_others, rate_factor
+from .product_decay import decay_products, stepped_pairs
 
 # %% ../nbs/27_spectron.ipynb #f800cffc
 def step_size(
@@ -136,6 +137,8 @@ def _update(self:Spectron, group:dict, params:list)->None:
     if group["weight_decay"]:
         weights = [local_part(p) for p in params]
         torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
+    product_decay = group.get("product_decay", 0)
+    if product_decay: decay_products(stepped_pairs(factors), lr*product_decay)
     for shape,pairs in same.items():
         of_B, of_A = (torch.stack([norms[p] for p in side]) for side in zip(*pairs))
         sizes = step_size(lr*rate_factor(shape, group["adjust_lr_fn"]), of_B, of_A).unbind()
@@ -157,9 +160,10 @@ def make_spectron(
     others_lr:float|None=None,  # of AdamW; None: lr
     betas:tuple=(0.9, 0.999),   # of AdamW
     eps:float=1e-8,             # of AdamW
+    decay:str="factors",        # factors, or product: weight decay of B A
 )->CombinedOptimizer:
     "Make Spectron for the factors and AdamW for the rest. Raises `InputError` without factors."
-    groups = param_groups(model, weight_decay=weight_decay)
+    groups = param_groups(model, weight_decay=weight_decay, decay=decay)
     rest = [g for g in groups if not g["factors"]]
     made = [Spectron([g for g in groups if g["factors"]], lr, weight_decay)]
     adam = dict(betas=betas, eps=eps)
