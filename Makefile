@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MIN    := .venv-min
 
-.PHONY: help env demo test style slow docs docs-check hf-tests bench min nbs clean
+.PHONY: help env demo test style slow site docs-check hf-tests bench min nbs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
 
@@ -30,10 +30,12 @@ style: $(STAMP) ## ruff: lines, statements, unused names
 slow: $(STAMP) ## the notebooks' long cells too
 	$(BIN)/nbdev_test --flags slow --n_workers 1 --timing
 
-docs: $(STAMP) ## render the site into _docs (needs Quarto 1.7)
-	rm -rf _proc     # of a run that failed
-	touch README.md  # made by .ci/readme.py; nbdev writes its own if index.ipynb is newer
-	$(BIN)/nbdev_docs
+site: $(STAMP) ## the documentation, in _docs (needs Quarto 1.7)
+	@command -v quarto > /dev/null || { echo "quarto is not installed; see https://quarto.org"; exit 1; }
+	rm -rf _proc _docs
+	touch README.md # nbdev_docs makes a README of its own if index.ipynb is newer
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nbdev_docs
+	$(BIN)/python .ci/site.py _docs _proc
 
 docs-check: $(STAMP) ## run every notebook and compare its outputs with the stored ones, numbers too
 	@for n in nbs/*.ipynb nbs/tests/*.ipynb; do echo $$n; $(BIN)/python .ci/notebook.py $$n --exact || exit 1; done

@@ -73,6 +73,12 @@ def docs(env):
         n = len(site_notebooks())
         must(len(pages)>=n, f'{len(pages)} pages for {n} notebooks')
         sh(sys.executable, '.ci/pages.py', tree/'_proc', cwd=tree, env=env)
+        found = Path(d)/'site'/'search.json'
+        found.parent.mkdir()
+        found.write_text('[]')
+        sh(sys.executable, '.ci/site.py', found.parent, tree/'_proc', cwd=tree, env=env)
+        flags = {entry['section'] for entry in json.loads(found.read_text())}
+        must('--loro_freq' in flags, 'the search does not find --loro_freq')
 
 def settings():
     ini = configparser.ConfigParser(delimiters=['='])

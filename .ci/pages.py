@@ -1,4 +1,5 @@
-"""Check the site without Quarto: links and anchors, alt text, sidebar, titles, citations, API.
+"""Check the site without Quarto: its configuration, links and anchors, headings, tables, alt text,
+shell blocks, units, sidebar, titles, citations, API.
 
     pages.py [PROC]   PROC is the folder that nbdev_proc_nbs writes
 
@@ -35,16 +36,50 @@ def pages_in(proc:Path)->list[Path]:
     "Return the processed pages; tests are left out of the site."
     return sorted(proc.glob('*.ipynb'))
 
+# ---- the configuration
+
+HOST = re.compile(r'(?:https?:)?//[\w.-]+\.\w+')
+
+def configuration(config:dict, folder:Path)->Lines:
+    "The formats go together, and the site looks and works the same without a network."
+    formats = config['format']
+    html = formats['html']
+    # keep-md: false removes the .md of a page, which commonmark has just written
+    if len(formats)>1 and not html.get('keep-md'):
+        yield f'_quarto.yml: keep-md: false deletes pages of {", ".join({*formats}-{"html"})}'
+    if html.get('html-math-method')!='mathml': yield '_quarto.yml: formulas need an outside script'
+    for name,theme in html['theme'].items():
+        own = [folder/f for f in theme if f.endswith('.scss')]
+        if not any('$web-font-path: false;' in f.read_text(encoding='utf-8') for f in own):
+            yield f'_quarto.yml: the theme {name} loads fonts from an outside host'
+    icon = config['website'].get('favicon')
+    if not icon or not (folder/icon).is_file(): yield '_quarto.yml: no favicon'
+
+def config()->Lines:
+    "The configuration and its files name no outside host, but in links."
+    file = NBS/'_quarto.yml'
+    tree = yaml.safe_load(file.read_text(encoding='utf-8'))
+    yield from configuration(tree, NBS)
+    html = tree['format']['html']
+    named = [html['css'], *(f for t in html['theme'].values() for f in t if f.endswith('.scss'))]
+    texts = {f: (NBS/f).read_text(encoding='utf-8') for f in named}
+    texts['_quarto.yml'] = json.dumps(html)
+    for f,text in texts.items():
+        for m in HOST.finditer(text): yield f'{f}: loads from {m[0]}'
+
 # ---- the notebooks
 
 def alt_text()->Lines:
-    "Every stored figure is described in words."
+    "Every stored figure is described in words, without %, which Quarto reads as an address."
     described = re.compile(r'(?:#\|.*\n)*?#\| fig-alt: "([^"\n]{40,})"\n')
     for p in site_notebooks():
         for c in cells(p):
             drawn = any(kind.startswith('image/') for data in data_of(c) for kind in data)
-            if c['cell_type']=='code' and drawn and not described.match(source(c)):
+            if c['cell_type']!='code' or not drawn: continue
+            found = described.match(source(c))
+            if not found:
                 yield f"{p.name} {c['id']}: a figure without #| fig-alt of 40 characters at the top"
+            elif '%' in found[1]: yield f"{p.name} {c['id']}: % in fig-alt; write percent"
 
 def chatter()->Lines:
     "No stored output is a library's aside or a progress bar."
@@ -52,6 +87,35 @@ def chatter()->Lines:
         for c in cells(p):
             if any(map(is_chatter, c.get('outputs', []))):
                 yield f"{p.name} {c['id']}: stores stderr or a progress bar; run outputs.py --strip"
+
+def html_outputs()->Lines:
+    "No output is HTML or a script: for these Quarto loads jQuery and require.js from elsewhere."
+    for p in site_notebooks():
+        for c in cells(p):
+            for kind in {kind for data in data_of(c) for kind in data}:
+                if kind in ('text/html', 'application/javascript'):
+                    yield f"{p.name} {c['id']}: stores {kind}; run outputs.py --strip"
+
+TOKENS, BYTES = (re.compile(f'nats per {unit}') for unit in ('token', 'byte'))
+DRAWS = re.compile(r'\bdraw_(?:curves|rates|costs|runs)\(')
+GIVEN = re.compile(r'unit=["\']byte["\']')
+
+def other_unit(code:str)->bool:
+    "Whether a cell draws real losses per token: by its own words, or by a default of `plots`."
+    if 'fig-alt' not in code or re.search('fig-alt: .*made-up', code): return False
+    left = len(DRAWS.findall(code)) - len(GIVEN.findall(code))
+    return bool(TOKENS.search(code)) or left>0 and not BYTES.search(code)
+
+def units()->Lines:
+    "A figure's loss has the unit of the text: nats per byte if the text never says per token."
+    for p in site_notebooks():
+        page = cells(p)
+        text = '\n'.join(map(prose_of, page))
+        study = any('c4_bytes.jsonl' in source(c) for c in page)
+        if TOKENS.search(text) or not (study or BYTES.search(text)): continue
+        for c in page:
+            if c['cell_type']=='code' and other_unit(source(c)):
+                yield f"{p.name} {c['id']}: the figure's unit is nats per token; pass unit='byte'"
 
 def entries(contents)->list[str]:
     "Return the pages of a sidebar, in order."
@@ -72,13 +136,15 @@ def sidebar()->Lines:
         if n not in names: yield f'{n} of the sidebar or navbar does not exist'
 
 def index()->Lines:
-    "The page of all notebooks links to every other page, and llms.txt names it."
+    "The page of all notebooks links to each; llms.txt has its title and description."
     text = '\n'.join(source(c) for c in cells(NBS/'contents.ipynb'))
     llms = (ROOT/'llms.txt').read_text(encoding='utf-8')
     for p in site_notebooks():
         if p.name in ('index.ipynb', 'contents.ipynb'): continue
         if f']({p.name})' not in text: yield f'contents.ipynb does not link to {p.name}'
-        if f'(nbs/{p.name})' not in llms: yield f'llms.txt does not name nbs/{p.name}'
+        title, what = re.match(r'# (.*)\n+> (.*)', source(cells(p)[0])).groups()
+        line = f'- [{title}](nbs/{p.name}): {what}'
+        if line not in llms.splitlines(): yield f'llms.txt has no line {line}'
 
 def titles()->Lines:
     "The first cell is a title and a description: the site shows nothing else of it."
@@ -88,74 +154,32 @@ def titles()->Lines:
         if first['cell_type']!='markdown' or not title.fullmatch(source(first)):
             yield f'{p.name}: the first cell must be "# title" and "> description" only'
 
-def config()->Lines:
-    "Quarto deletes pages of its own with `commonmark` and without `keep-md`; no font from outside."
-    quarto = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
-    if 'commonmark' in quarto['format']: yield '_quarto.yml: the format commonmark'
-    styles = [NBS/'site.scss', NBS/'styles.css']
-    for file in styles:
-        if re.search('https?:', file.read_text(encoding='utf-8')): yield f'{file.name}: a link'
-    if '$web-font-path: false' not in styles[0].read_text(encoding='utf-8'):
-        yield 'site.scss: the theme loads its fonts from another host'
-
-def opened(text:str)->Lines:
-    "List the languages of blocks of code."
-    inside = False
-    for line in text.splitlines():
-        if not line.strip().startswith('```'): continue
-        if not inside: yield line.strip('` ')
-        inside = not inside
-
-def blocks()->Lines:
-    "Every block of code in Markdown names its language: shells wrap, Python is colored."
-    for p in site_notebooks():
-        for c in cells(p):
-            text = source(c) if c['cell_type']=='markdown' else ''
-            if '' in opened(text): yield f"{p.name} {c['id']}: a block of code without a language"
-
-def scripts()->Lines:
-    "No stored output is HTML: Quarto would load scripts from other hosts."
-    for p in site_notebooks():
-        for c in cells(p):
-            kinds = {kind for data in data_of(c) for kind in data}
-            if kinds & {'text/html', 'application/javascript'}:
-                yield f"{p.name} {c['id']}: stores HTML; run outputs.py --strip"
-
-def headings()->Lines:
-    "A heading is at most one level below the one before it."
-    for p in site_notebooks():
-        text, level = '\n'.join(source(c) for c in cells(p) if c['cell_type']=='markdown'), 1
-        for marks in re.findall(r'^(#{1,6}) ', FENCE.sub('', text), flags=re.M):
-            if len(marks)>level+1: yield f'{p.name}: a heading of level {len(marks)} after {level}'
-            level = len(marks)
-
-def alt_signs()->Lines:
-    "A percent sign in an alternative text is taken for an address."
-    for p in site_notebooks():
-        for c in cells(p):
-            for alt in re.findall(r'#\| fig-alt: "(.*)"', source(c)):
-                if '%' in alt: yield f"{p.name} {c['id']}: % in the alternative text"
-
 # ---- the processed pages
+
+def prose_of(cell:dict)->str:
+    "Return the Markdown that a reader gets from a cell and its outputs."
+    parts = [source(cell)] if cell['cell_type']=='markdown' else []
+    parts += [''.join(d['text/markdown']) for d in data_of(cell) if 'text/markdown' in d]
+    return '\n\n'.join(parts)
 
 def prose(page:Path)->str:
     "Return the Markdown that a reader of the page gets, from cells and outputs."
-    parts = []
-    for c in cells(page):
-        if c['cell_type']=='markdown': parts.append(source(c))
-        parts += [''.join(d['text/markdown']) for d in data_of(c) if 'text/markdown' in d]
-    return '\n\n'.join(parts)
+    return '\n\n'.join(filter(None, map(prose_of, cells(page))))
 
 def without_code(text:str)->str:
     return re.sub(r'`+[^`\n]*`+', '', FENCE.sub('', text))
 
+def slug_of(title:str)->str:
+    "Return the id that Pandoc gives to a heading, if no other has it."
+    plain = re.sub(r'\]\([^)]*\)|[*$`\\]', '', title)
+    slug = re.sub(r'\s', '-', re.sub(r'[^\w\s.-]', '', plain).lower())
+    return re.sub(r'^[^a-z]*', '', slug) or 'section'
+
 def anchors(text:str)->set[str]:
-    "Return the ids that Pandoc gives to headings."
+    "Return the ids of all headings."
     found, heading = [], re.compile(r'^#{1,6} +(.+?)(?: *\{#([\w.-]+)[^}]*\})? *$', re.M)
     for title,own in heading.findall(FENCE.sub('', text)):
-        plain = re.sub(r'\]\([^)]*\)|[*$`\\]', '', title)
-        slug = re.sub(r'\s', '-', re.sub(r'[^\w\s.-]', '', plain).lower())
-        slug = re.sub(r'^[^a-z]*', '', slug) or 'section'
+        slug = slug_of(title)
         same = sum(re.fullmatch(re.escape(slug)+r'(-\d+)?', o) is not None for o in found)
         found.append(own or (f'{slug}-{same}' if same else slug))
     return set(found)
@@ -245,6 +269,48 @@ def fences(proc:Path)->Lines:
         for block in re.findall(r'^```.*?^```', prose(p), flags=re.M|re.S):
             for m in re.finditer(r'\[`[^`]+`\]\(', block): yield f'{p.name}: a link in code: {m[0]}'
 
+COMMAND = re.compile(r'\$? *(torchrun|python|pip|make|git|sbatch|export|lowrank_|nbdev_)')
+
+def shell(proc:Path)->Lines:
+    "A block names its language, and commands are bash: so they wrap and are coloured."
+    block = re.compile(r'^```(.*)\n((?:#.*\n)*.*)\n(?:.*\n)*?```', re.M)
+    for p in pages_in(proc):
+        for language,first in block.findall(prose(p)):
+            command = COMMAND.match(first.split('\n')[-1])
+            if not language: yield f'{p.name}: a block without a language: {first[:60]}'
+            elif command and language.strip() not in ('bash', '.bash'):
+                yield f'{p.name}: a command in a block of {language}: {first[:60]}'
+
+def headings(proc:Path)->Lines:
+    "No heading skips a level."
+    for p in pages_in(proc):
+        level = 1 # the title
+        for marks,title in re.findall(r'^(#{1,6}) +(.*)', FENCE.sub('', prose(p)), re.M):
+            if len(marks)>level+1: yield f'{p.name}: {marks} {title} comes after level {level}'
+            level = len(marks)
+
+def table_heads(proc:Path)->Lines:
+    "Every column of a table has a heading."
+    head = re.compile(r'^\|(.*)\| *\n\|(?:[ :]*-{3,}[ :]*\|)+ *$', re.M)
+    for p in pages_in(proc):
+        for line in head.findall(without_code(prose(p))):
+            if not all(h.strip() for h in re.split(r'(?<!\\)\|', line)):
+                yield f'{p.name}: a column without a heading: {line[:80]}'
+
+def superscripts(proc:Path)->Lines:
+    "Outside of code and formulas a ^ would end in a superscript."
+    formula = re.compile(r'\$\$.*?\$\$|\$(?:[^$\n]|\n(?!\n))*\$', re.S)
+    for p in pages_in(proc):
+        text = formula.sub('', without_code(prose(p)))
+        for m in re.finditer(r'\S*(?<!\\)\^\S*', text): yield f'{p.name}: ^ outside of code: {m[0]}'
+
+def outside(proc:Path)->Lines:
+    "A page loads nothing from another host; it may link there."
+    loads = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:https?:)?//[^>]*>'
+                       r'|!\[[^]]*\]\(https?:[^)]*\)')
+    for p in pages_in(proc):
+        for m in loads.finditer(FENCE.sub('', prose(p))): yield f'{p.name}: loads {m[0][:80]}'
+
 def stars(proc:Path)->Lines:
     "Documentation is shown in italics, which a * outside of code would end."
     for p in pages_in(proc):
@@ -264,20 +330,54 @@ def promises(proc:Path)->Lines:
             if not any(source(o).strip() or o.get('outputs') for o in after):
                 yield f'{p.name}: nothing follows: ...{text[-60:]}'
 
-def heads(proc:Path)->Lines:
-    "Every column of a table has a head."
-    for p in pages_in(proc):
-        for head in re.findall(r'^(\|.*\|) *\n\|[-:| ]+\| *$', prose(p), flags=re.M):
-            if not all(h.strip() for h in head.strip('|').split('|')):
-                yield f'{p.name}: a column without a head: {head[:60]}'
+def flag_sections(page:Path)->Iterator[tuple[str,str,str,str]]:
+    "Yield (section, its anchor, flag, meaning) for each flag on the page of commands."
+    section = ''
+    for line in FENCE.sub('', prose(page)).splitlines():
+        if found := re.match(r'#{2,3} +(.*)', line): section = found[1]
+        elif found := re.match(r'\| `(--\w+)` *\|', line):
+            meaning = re.split(r'(?<!\\)\|', line)[2].strip()
+            yield section, slug_of(section), found[1], re.sub(r'[`\\]', '', meaning)
 
-CHECKS = (alt_text, alt_signs, chatter, scripts, sidebar, index, titles, config, blocks, headings)
-OF_PAGES = links, citations, dashes, api, fences, stars, promises, heads
+def flags_of_package()->set[str]:
+    "Return the flags of all commands, from the dataclasses that declare them."
+    names = set()
+    for file in (ROOT/'lowrank_nb').glob('*.py'):
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.value, ast.Call): continue
+            made_by = getattr(node.value.func, 'id', '')
+            positional = any(k.arg=='positional' for k in node.value.keywords)
+            if made_by=='flag' and not positional: names.add('--'+node.target.id)
+    return names
+
+def search(proc:Path)->Lines:
+    "The page of commands has every flag, in a section that a search result can lead to."
+    page = proc/'80_commands.ipynb'
+    rows, ids = [*flag_sections(page)], anchors(prose(page))
+    for n in sorted(flags_of_package()-{row[2] for row in rows}):
+        yield f'80_commands.ipynb: a search does not find {n}'
+    for _,anchor,flag,_ in rows:
+        if anchor not in ids: yield f'80_commands.ipynb: {flag}: no heading {anchor}'
+
+def versions()->Lines:
+    "settings.ini, the package, the citation and the changelog name the same version."
+    ini = configparser.ConfigParser(delimiters=['='])
+    ini.read(ROOT/'settings.ini', encoding='utf-8')
+    version = ini['DEFAULT']['version']
+    lines = {'lowrank_nb/__init__.py': f'__version__ = "{version}"',
+             'CITATION.cff': f'version: {version}', 'CHANGELOG.md': f'## [{version}] - '}
+    for file,line in lines.items():
+        text = (ROOT/file).read_text(encoding='utf-8').splitlines()
+        if not any(found.startswith(line) for found in text): yield f'{file}: no line {line}'
+
+OF_NOTEBOOKS = config, versions, alt_text, chatter, html_outputs, units, sidebar, index, titles
+OF_PAGES = (links, citations, dashes, api, fences, shell, headings, table_heads, superscripts,
+            outside, stars, promises, search)
 
 def main():
-    wrong = [line for check in CHECKS for line in check()]
+    wrong = [line for check in OF_NOTEBOOKS for line in check()]
     for proc in map(Path, sys.argv[1:2]):
-        for check in OF_PAGES: wrong += check(proc)
+        wrong += [line for check in OF_PAGES for line in check(proc)]
     if wrong: sys.exit('\n'.join(['the site:', *wrong]))
 
 if __name__=='__main__': main()

@@ -1,7 +1,7 @@
 """LORO, CoLA and LoST: language models that are low-rank from the first step of pre-training.
 
 `import lowrank_nb` registers the checkpoints of this package with Transformers."""
-__version__ = "0.0.1"
+__version__ = "0.2.0"
 
 from .checkpoints import LowRankConfig
 from .cola import CoLALinear

@@ -37,7 +37,7 @@ def correction(
     t:int,                    # the parameter's own step number, from 1
     betas:tuple[float,float],
 )->float:
-    "Return Adam's bias correction of the step size: sqrt(1-beta2^t)/(1-beta1^t)."
+    "Return Adam's bias correction of the step size: `sqrt(1-beta2**t)/(1-beta1**t)`."
     return math.sqrt(1-betas[1]**t)/(1-betas[0]**t)
 
 # %% ../nbs/20_adam.ipynb #71d37c3d

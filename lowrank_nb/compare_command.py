@@ -100,19 +100,20 @@ def report(
     out:Path,          # folder
     rows:list[dict],   # all runs, tuning included
     final:list[dict],  # runs at the best rates
+    unit:str="token",  # the figures' losses are in nats per token, or per "byte"
 )->None:
     "Write table.md, curves.png, rates.png and costs.png."
     table = summarize(final)
     (out/"table.md").write_text(markdown(table) + "\n", encoding="utf-8")
     first_seed = [r for r in rows if r["seed"]==0]
     fig = Figure(figsize=(7, 4), layout="constrained")
-    draw_curves(fig.add_subplot(), final)
+    draw_curves(fig.add_subplot(), final, unit)
     fig.savefig(out/"curves.png", dpi=150)
     fig = Figure(figsize=(7, 4), layout="constrained")
-    draw_rates(fig.add_subplot(), first_seed)
+    draw_rates(fig.add_subplot(), first_seed, unit)
     fig.savefig(out/"rates.png", dpi=150)
     fig = Figure(figsize=(11, 4), layout="constrained")
-    draw_costs(fig.subplots(1, 3), table)
+    draw_costs(fig.subplots(1, 3), table, unit)
     fig.savefig(out/"costs.png", dpi=150)
 
 # %% ../nbs/58_compare_command.ipynb #baa7ccc3
@@ -126,7 +127,8 @@ def run_comparison(
     out.mkdir(parents=True, exist_ok=True)
     final = compare(methods, setting, out/"rows.jsonl", flags.steps, range(flags.seeds),
                     flags.final_steps, grids, flags.jobs)
-    report(out, read_jsonl(out/"rows.jsonl"), final)
+    unit = "byte" if setting.tokenizer=="bytes" else "token"
+    report(out, read_jsonl(out/"rows.jsonl"), final, unit)
     print((out/"table.md").read_text(encoding="utf-8"))
     print(f"rows, table and figures: {out}")
     return 0

@@ -48,7 +48,7 @@ def demo_table(
     names:Iterable[str]=DEMO,
 )->str:
     "Format size, loss and cost of the runs as a Markdown table."
-    head = ("run", "parameters", "validation loss (nats)", "bits per byte", "tokens/s",
+    head = ("run", "parameters", "validation loss (nats per byte)", "bits per byte", "tokens/s",
             "peak memory (MiB)")
     return markdown_table(head, [_row(name, read_json(out/name/"summary.json")) for name in names])
 
@@ -65,7 +65,8 @@ def demo_figure(
     "Draw training and validation loss of the runs."
     fig = Figure(figsize=(7, 4), layout="constrained")
     ax = fig.add_subplot()
-    draw_runs(ax, {name: read_run(out/name) for name in names}, smooth=smooth, style=method_style)
+    runs = {name: read_run(out/name) for name in names}
+    draw_runs(ax, runs, smooth=smooth, style=method_style, unit="byte")
     ax.set(title="LLaMA, 1M parameters at dense, bytes as tokens")
     return fig
 

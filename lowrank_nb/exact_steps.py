@@ -25,7 +25,7 @@ from .loro_fast import fast_exact_update, fast_exact_updates
 def job_cost(
     job:tuple, # B (out, r), A (r, in), ...
 )->float:
-    "Return the cost of an exact update up to a factor: (out+in) r^2."
+    "Return the cost of an exact update up to a factor: `(out+in) * r**2`."
     B, A = job[:2]
     return B.shape[1]**2*(B.shape[0]+A.shape[1])
 

@@ -103,6 +103,7 @@ def method_style(
 def draw_curves(
     ax:Axes,
     rows:Iterable[dict],
+    unit:str="token", # a loss is in nats per token, or per "byte"
 )->None:
     "Draw validation loss by update: the mean over seeds, and a band from lowest to highest."
     for (method,extra,*_),runs in by_seed(rows).items():
@@ -113,13 +114,14 @@ def draw_curves(
         low, high = [min(losses) for losses in at_step], [max(losses) for losses in at_step]
         ax.plot(steps, means, marker="o", ms=3, label=f"{method} {extra}".strip(), **style)
         ax.fill_between(steps, low, high, color=style["color"], alpha=0.15, lw=0)
-    ax.set(xlabel="update", ylabel="validation loss (nats per token)")
+    ax.set(xlabel="update", ylabel=f"validation loss (nats per {unit})")
     ax.legend()
 
 # %% ../nbs/54_plots.ipynb #356640fe
 def draw_rates(
     ax:Axes,
     rows:Iterable[dict], # of one seed and one number of updates
+    unit:str="token",    # a loss is in nats per token, or per "byte"
 )->None:
     "Draw validation loss by learning rate, one line per method. The best point of each is filled."
     points = {}
@@ -128,7 +130,7 @@ def draw_rates(
         style = method_style(method)
         ax.plot(*zip(*sorted(line)), marker="o", mfc="none", label=method, **style)
         ax.plot(*min(sorted(line), key=lambda point: point[1]), "o", color=style["color"])
-    ax.set(xlabel="learning rate", ylabel="validation loss (nats per token)", xscale="log")
+    ax.set(xlabel="learning rate", ylabel=f"validation loss (nats per {unit})", xscale="log")
     ax.legend()
 
 # %% ../nbs/54_plots.ipynb #ee9cbbc8
@@ -140,16 +142,17 @@ COSTS = dict( # key of a row: (label, unit)
 def draw_costs(
     axs:Sequence[Axes],
     table:Iterable[dict], # from summarize
+    unit:str="token",     # a loss is in nats per token, or per "byte"
 )->None:
     "Draw validation loss against training FLOPs, parameters and peak memory."
     table = list(table)
-    for ax,(key,(label,unit)) in zip(axs, COSTS.items()):
+    for ax,(key,(label,scale)) in zip(axs, COSTS.items()):
         for r in table:
             color = method_style(r["method"])["color"]
-            ax.errorbar(r[key]/unit, r["loss"], yerr=r["spread"], fmt="o", color=color,
+            ax.errorbar(r[key]/scale, r["loss"], yerr=r["spread"], fmt="o", color=color,
                         label=r["method"])
         ax.set(xlabel=label)
-    axs[0].set(ylabel="validation loss (nats per token)")
+    axs[0].set(ylabel=f"validation loss (nats per {unit})")
     axs[0].legend()
 
 # %% ../nbs/54_plots.ipynb #33021197
@@ -177,8 +180,9 @@ def draw_runs(
     x:str="updates",     # or "tokens"
     smooth:int=10,       # updates in the running mean
     style:Callable[[str],dict]|None=None, # label -> color and ls; None: a new color for each run
+    unit:str="token",    # a loss is in nats per token, or per "byte"
 )->None:
-    "Draw training and validation loss of each run, in nats per token."
+    "Draw training and validation loss of each run."
     for i,(name,(train,evals)) in enumerate(runs.items()):
         look = style(name) if style else dict(color=f"C{i%10}", ls="-")
         position = {r["step"]: r["tokens_seen"] if x=="tokens" else r["step"] for r in train}
@@ -189,7 +193,7 @@ def draw_runs(
         dots = [(position[r["step"]], r["loss"]) for r in evals if r["step"] in position]
         if dots: ax.plot(*zip(*dots), marker="o", ms=4, label=name, **look)
     ax.set(xlabel="update" if x=="updates" else "training tokens",
-           ylabel="nats per token (line: training, dots: validation)")
+           ylabel=f"nats per {unit} (line: training, dots: validation)")
     ax.legend()
 
 # %% ../nbs/54_plots.ipynb #05832f4e
