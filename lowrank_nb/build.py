@@ -177,7 +177,8 @@ def build_callbacks(
     if run.save_ckpt:
         record = resume_record(checked, process.world)
         callbacks.append(
-            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record))
+            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record,
+                 run.save_async))
     return callbacks
 
 # %% ../nbs/52_build.ipynb #c437bab8
