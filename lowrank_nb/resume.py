@@ -158,7 +158,8 @@ class Save(Callback):
         self.pool = ThreadPoolExecutor(1, "save") if background else None
 
     def after_update(self, trainer:Trainer)->None:
-        "Save if it is time."
+        "Save if it is time. Raises what failed in the background since the last update."
+        if self.pending and self.pending.done(): self.wait()
         if trainer.step%self.every==0: self.run(trainer)
 
     def after_fit(self, trainer:Trainer)->None:
@@ -173,7 +174,7 @@ class Save(Callback):
 def before_fit(self:Save, trainer:Trainer)->None:
     "Clean up after a killed run, and warn about newer checkpoints."
     self.last_saved = trainer.step # a run that resumes is saved already
-    if self.pool: self.apart, self.bare = _apart(trainer.process), _bare(self.saved)
+    if self.pool: _prepare(self, trainer.process)
     if trainer.process.rank or not trainer.step: return
     clean_up(self.save_dir, self.keep_last, trainer.step)
     newer = [path.name for path in checkpoints(self.save_dir) if step_of(path)>trainer.step]
@@ -202,15 +203,17 @@ def copied(
     if isinstance(x, (list, tuple)): return type(x)(copied(v, seen) for v in x)
     return deepcopy(x)
 
-def _apart(process:Process)->Process:
-    "Give the writing threads a process group of their own. Every process must call it."
-    if process.world==1: return process
-    return replace(process, group=dist.new_group(backend="gloo"))
+def _prepare(save:Save, process:Process)->None:
+    "Make what a writing thread uses: nothing that training uses. Every process must call it."
+    save.apart, save.tokenizer = process, deepcopy(save.tokenizer)
+    if process.world>1: save.apart = replace(process, group=dist.new_group(backend="gloo"))
+    save.bare = _bare(save.saved)
 
 def _bare(model:PreTrainedModel)->PreTrainedModel:
-    "Make a model of the same class and config without memory."
-    with torch.device("meta"): bare = type(model)(deepcopy(model.config))
-    bare.generation_config = model.generation_config
+    "Make a model of the same class and config without memory. No random number is drawn."
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        bare = type(model)(deepcopy(model.config))
+    bare.generation_config = deepcopy(model.generation_config)
     return bare.to(model.dtype)
 
 # %% ../nbs/45_resume.ipynb #670fec4e
@@ -218,11 +221,16 @@ def _bare(model:PreTrainedModel)->PreTrainedModel:
 def finishing_saves(
     trainer:Trainer,
 )->Iterator[None]:
-    "Wait on leaving, in any case, for a checkpoint that is written in the background."
+    """Wait on leaving, in any case, for a checkpoint that is written in the background. If it
+    fails while an error ends the run, that error counts and the failure is logged."""
+    saves = [callback for callback in trainer.callbacks if isinstance(callback, Save)]
     try: yield
-    finally:
-        for callback in trainer.callbacks:
-            if isinstance(callback, Save): callback.wait()
+    except BaseException:
+        for save in saves:
+            try: save.wait()
+            except Exception as e: log.error(str(e))
+        raise
+    for save in saves: save.wait()
 
 # %% ../nbs/45_resume.ipynb #13791297
 @patch
