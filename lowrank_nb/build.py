@@ -24,7 +24,7 @@ from .config import ModelFlags, RunFlags, TrainingFlags, parse_flags
 from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
 from .factorize import FactorizeConfig, block_linears, describe, factorize
-from .forecast import checkpoint_bytes, disk_lines, memory
+from .forecast import checkpoint_bytes, copy_bytes, disk_lines, memory
 from .layers import expert_parameters
 from .lost import LoSTLinear
 from .models import build_model, fit_vocabulary, load_model_config
@@ -179,7 +179,8 @@ def build_callbacks(
     if run.save_ckpt:
         record = resume_record(checked, process.world)
         callbacks.append(
-            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record))
+            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record,
+                 run.save_async))
     return callbacks
 
 # %% ../nbs/52_build.ipynb #c437bab8
@@ -315,6 +316,9 @@ def forecast(
     lines.append(f"memory on each device: {format_bytes(sum(held.values()))} ({parts}), and {more}")
     if not config.run.save_ckpt: return lines + ["checkpoints: none; --save_ckpt True writes them"]
     if dtype=="pure_bfloat16": model.bfloat16()
+    if config.run.save_async:
+        sharded = config.model.fsdp and process.world>1
+        lines.append(_copy_line(copy_bytes(model, held["optimizer"], sharded), process.world))
     each = checkpoint_bytes(model, checked.tokenizer, state, process.world)
     return lines + _disk(config.run, checked.checkpoint, steps, each)
 
@@ -323,6 +327,10 @@ def _budget_line(model:PreTrainedModel, sequences:int, length:int)->str:
     flops = 3*cost_report(model, length)[-1]["flops"] # a token, forward and backward
     tokens = sequences*length
     return f"budget: at most {tokens:,} tokens, {flops*tokens:.2e} FLOPs"
+
+def _copy_line(n:float, world:int)->str:
+    where = "on rank 0, " if world>1 else ""
+    return f"memory of the CPU: {where}{format_bytes(n)} more while --save_async writes its copy"
 
 def _disk(run:RunFlags, checkpoint:Path|None, steps:int, each:int)->list[str]:
     folder = run.save_dir or (checkpoint.parent if checkpoint else ".")

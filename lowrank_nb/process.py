@@ -35,23 +35,24 @@ class Process:
     rank:int=0  # from 0 to world-1
     world:int=1 # number of processes
     device:torch.device=torch.device("cpu")
+    group:dist.ProcessGroup|None=None # that talks; None: the default one
 
     def sum(self, *xs:float)->list[float]:
         "Sum each number over all processes."
         if self.world==1: return list(xs)
         totals = torch.tensor(xs, dtype=torch.float64, device=self.device)
-        dist.all_reduce(totals)
+        dist.all_reduce(totals, group=self.group)
         return totals.tolist()
 
     def first(self, x:object)->str|None:
         "Return the text of the first `x` that is not None, in the order of the ranks."
         found = [None if x is None else str(x)]*self.world
-        if self.world>1: dist.all_gather_object(found, found[self.rank])
+        if self.world>1: dist.all_gather_object(found, found[self.rank], group=self.group)
         return next((text for text in found if text is not None), None)
 
     def barrier(self)->None:
         "Wait for all processes."
-        if self.world>1: dist.barrier()
+        if self.world>1: dist.barrier(self.group)
 
 # %% ../nbs/39_process.ipynb #020961c1
 def pick_device(

@@ -26,6 +26,7 @@ from .core import InputError, is_first_process, log
 from .files import read_metrics, write_json
 from .flags import end_command, run_command
 from .process import Process, leave_process_group, peak_memory, setup_process
+from .resume import finishing_saves
 from .run_folder import make_run_folder, remove_empty_folders
 from .trackers import closing_trackers
 from .training import Stopped, Trainer, stopping_on_signals
@@ -102,7 +103,8 @@ PROG = "run_c4.py"
 def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
     start = time.perf_counter()
     try:
-        with stopping_on_signals(trainer), closing_trackers(trainer): trainer.fit()
+        with stopping_on_signals(trainer), closing_trackers(trainer), finishing_saves(trainer):
+            trainer.fit()
     except Stopped as e:
         advice = f"resume with --continue_from latest --save_dir {folder}"
         if not run.save_ckpt: advice = "nothing was saved (--save_ckpt True saves)"

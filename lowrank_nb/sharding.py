@@ -96,10 +96,11 @@ def read_parts(
 def write_parts(
     tensors:dict[str,Tensor],
     folder:str|Path,          # is made
+    group:dist.ProcessGroup|None=None, # that talks; None: the default one
 )->None:
     "Write each process's part of the tensors to its own file. Every process must call it."
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    if tensors: dcp.save(tensors, storage_writer=writer)
+    if tensors: dcp.save(tensors, storage_writer=writer, process_group=group)
 
 # %% ../nbs/44_sharding.ipynb #f2243957
 def must_fit(
