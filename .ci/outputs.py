@@ -74,9 +74,8 @@ def without_html(output:dict)->dict:
     "Return an output with Markdown in place of the HTML of a table of pandas."
     data = output.get('data', {})
     if 'class="dataframe"' not in joined(data.get('text/html', '')): return output
-    data = dict(data)
-    table = as_markdown(joined(data.pop('text/html')))
-    return output | dict(data=data | {'text/markdown': table.splitlines(True)})
+    table = as_markdown(joined(data['text/html']))
+    return output | dict(data={'text/markdown': table.splitlines(True)})
 
 def plainest(output:dict)->tuple[str,str]:
     "Return the kind of an output and its text; a figure has no text."
