@@ -30,7 +30,7 @@ def decay_products(
     pairs:Iterable[tuple[Tensor,Tensor]], # B (out, rank) and A (rank, in), changed in place
     amount:float|Tensor,                  # learning rate times decay
 )->None:
-    "Make B <- B - amount B A A^T and A <- A - amount B^T B A. Sharded factors are gathered."
+    "Make `B <- B - amount B A Aᵀ` and `A <- A - amount Bᵀ B A`. Sharded factors are gathered."
     for B,A in pairs:
         of_B, of_A = B@(A@A.mT), (B.mT@B)@A
         B.sub_(_as(of_B, B)*amount)
