@@ -160,7 +160,7 @@ def _evaluation(checked:Checked, process:Process)->Evaluate:
                          config.run.eval_tokens, stride)
         return [*eval_batches(rows, config.training.batch_size, process.rank, process.world)]
     windows = config.run.eval_windows
-    return Evaluate(batches(), config.run.eval_every, batches(windows) if windows else ())
+    return Evaluate(batches(), config.run.eval_every, batches(windows) if windows else None)
 
 def build_callbacks(
     checked:Checked,

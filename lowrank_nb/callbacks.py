@@ -120,7 +120,7 @@ class Evaluate(Callback):
     def __init__(self,
         batches:list[dict], # this process's share, from eval_batches
         every:int,          # updates
-        windows:list[dict]=(), # the same of whole documents, reported beside them
+        windows:list[dict]|None=None, # the same of whole documents, reported beside them
     ):
         self.batches, self.every, self.windows = batches, every, windows
 
@@ -141,7 +141,7 @@ class Evaluate(Callback):
 def run(self:Evaluate, trainer:Trainer)->None:
     "Evaluate and log the row, unless a signal interrupts."
     found = self.score(trainer, self.batches)
-    if self.windows: found |= _of_windows(self.score(trainer, self.windows))
+    if self.windows is not None: found |= _of_windows(self.score(trainer, self.windows))
     trainer.interrupted = trainer.process.sum(float(trainer.signal>0))[0]>0
     if trainer.interrupted: return
     trainer.evaluated = trainer.step

@@ -244,7 +244,7 @@ class SaveFlags:
         10_000, "period of the checkpoints; the run ends with one", "updates", valid=Range(1),
         read_by=dict(save_ckpt=True))
     save_async:bool = flag(
-        False, "write checkpoints while training goes on, from a copy in memory",
+        False, "write checkpoints during training, from a copy in memory",
         read_by=dict(save_ckpt=True), resume=FREE)
     keep_last:int|None = flag(
         None, "newest checkpoints to keep; default: all", "checkpoints", valid=Range(1),

@@ -71,7 +71,7 @@ def _as_config(fields:dict, name:str|Path)->PretrainedConfig:
     try: return _of_text(AutoConfig.for_model(model_type, **fields), name)
     except InputError: raise
     except Exception as e:
-        # The message goes on with several hundred valid names.
+        # The message continues with several hundred valid names.
         reason = re.sub(r"\. Should contain one of .*", "", brief(e))
         raise _bad_config(name, reason) from None
 

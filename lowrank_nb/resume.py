@@ -150,7 +150,7 @@ class Save(Callback):
         tokenizer:PreTrainedTokenizerBase|None=None, # saved beside the model
         keep_last:int|None=None, # newest checkpoints to keep; None: all
         flags:dict|None=None,    # JSON, read by the command line when it resumes
-        background:bool=False,   # write while training goes on, from a copy in memory
+        background:bool=False,   # write during training, from a copy in memory
     ):
         self.save_dir, self.every, self.saved = Path(save_dir), every, saved
         self.tokenizer, self.keep_last, self.last_saved = tokenizer, keep_last, -1

@@ -112,10 +112,13 @@ def _strings(column:pa.Array)->list[str|None]:
 
 # %% ../nbs/30_texts.ipynb #3fa81318
 def _paragraphs(file:IO, name:str)->Iterator[str]:
-    "Yield the parts of a plain text between blank lines. Raises `InputError` if it is not UTF-8."
-    part = []
+    "Yield the parts of a plain text between blank lines. Raises `InputError` for UTF-16."
+    part, warned = [], False
     for line in io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"):
         if "\0" in line: raise InputError(f"{name}: has zero bytes; expected text in UTF-8")
+        if "\ufffd" in line and not warned:
+            log.warning(f"{name}: has bytes that are not UTF-8; they are read as U+FFFD")
+            warned = True
         if line.strip(): part.append(line)
         elif part:
             yield "".join(part).rstrip("\n")

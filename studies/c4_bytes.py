@@ -9,7 +9,8 @@ Rows go to nbs/results/c4_bytes.jsonl. A study that was stopped resumes.
 Methods are tuned first. Questions come next: each changes one thing about a method at its best
 rate. The queue grows with the rows, because a best rate must be known before it can be used."""
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from lowrank_nb.compare import METHODS, Run, Setting, best_rate, finished, next_rates, run_queue
 from lowrank_nb.files import read_jsonl
@@ -132,21 +133,26 @@ def pending()->tuple[list[Run], int]:
     done = {r["key"] for r in rows}
     return [run for run in queue(rows) if run.key not in done], len(done)
 
-def main()->None:
+def work(doc:str, pending:Callable, train:Callable, label:Callable=attrgetter("key"))->None:
+    """Run the command line of a study. `pending` returns the runs without a row and the number of
+    rows; `train` makes some of the first runs; `label` names a run."""
     p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--pending", action="store_true", help="only print what is missing")
     p.add_argument("--jobs", type=int, default=2, help="runs at a time")
     args = p.parse_args()
     todo, done = pending()
     if args.pending:
-        for run in todo: print(f"pending: {run.key}")
+        for run in todo: print(f"pending: {label(run)}")
         print(f"{done} runs have finished, {len(todo)} are known to be pending")
         return
     while todo:
-        run_queue(todo[:args.jobs], SETTING, OUT, args.jobs)
+        train(todo, args.jobs)
         todo, done = pending()
         print(f"{done} runs have finished, {len(todo)} are known to be pending", flush=True)
     print("nothing is pending")
 
-if __name__=="__main__": main()
+def train(todo:list[Run], jobs:int)->None:
+    run_queue(todo[:jobs], SETTING, OUT, jobs)
+
+if __name__=="__main__": work(__doc__, pending, train)

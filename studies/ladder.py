@@ -1,4 +1,4 @@
-"""The ladder of the page on results: models of growing width, 20 bytes of text per parameter.
+"""A ladder of models of growing width, 20 bytes of text per parameter.
 
     python studies/ladder.py            train what is missing, two runs at a time
     python studies/ladder.py --pending  only print what is missing
@@ -13,10 +13,11 @@ that has fewer parameters also gets a run with 20 bytes for each of its own.
 The best rate is the one with the lowest loss of whole documents. It is searched over a grid of
 factors of 2 that grows until the best is inside. The grid of a width begins around the best rate of
 the width below."""
-import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+
+from c4_bytes import work
 
 from lowrank_nb.build import model_from_flags
 from lowrank_nb.compare import Run, Setting, best_rate, next_rates, run_queue
@@ -63,7 +64,8 @@ LADDER = { # name: method of the comparison, further flags, rates of the grid at
 
 @dataclass(frozen=True)
 class Once(Run):
-    "A run that is evaluated at its end only."
+    "A run of one width that is evaluated at its end only."
+    width:int=WIDTHS[0]
     def flags(self, setting:Setting)->list[str]:
         return [*super().flags(setting), "--eval_every", str(self.steps)]
 
@@ -93,32 +95,32 @@ def first_rates(name:str, width:int, rows:dict[int, list[dict]])->tuple[float, .
     best = best_rate(had)
     return best, best/2, 2*best
 
-def runs(name:str, width:int, rates:Iterable[float], seeds:Iterable[int]=(0,))->list[tuple]:
+def runs(name:str, width:int, rates:Iterable[float], seeds:Iterable[int]=(0,))->list[Once]:
     method, extra, _ = LADDER[name]
     steps = budget("dense", width)
-    return [(width, Once(method, lr, seed, steps, extra)) for lr in rates for seed in seeds]
+    return [Once(method, lr, seed, steps, extra, width) for lr in rates for seed in seeds]
 
-def grid(name:str, width:int, rows:dict[int, list[dict]])->list[tuple]:
+def grid(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List a width's runs with one seed; the grid grows while its best rate is at the edge."
     first = first_rates(name, width, rows)
     had = tried(name, width, rows)
     more = next_rates(had) if {r["lr"] for r in had}>={*first} and had else []
     return runs(name, width, [*first, *more])
 
-def predicted(name:str, width:int, rows:dict[int, list[dict]])->list[tuple]:
+def predicted(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List the run at the rate that was best at the width below."
     return runs(name, width, first_rates(name, width, rows)[:1])
 
-def seeded(name:str, width:int, rows:dict[int, list[dict]])->list[tuple]:
+def seeded(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     had = tried(name, width, rows)
     return runs(name, width, [best_rate(had)], SEEDS) if had else []
 
-def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[tuple]:
+def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List the run with 20 bytes for each parameter of the method's own."
     had, steps = tried(name, width, rows), budget(name, width)
     if not had or steps==budget("dense", width): return []
     method, extra, _ = LADDER[name]
-    return [(width, Once(method, best_rate(had), 0, steps, extra))]
+    return [Once(method, best_rate(had), 0, steps, extra, width)]
 
 # The queue
 
@@ -129,31 +131,21 @@ STAGES = ( # the most important first
     + [(own_budget, 96), (grid, 128), (seeded, 128), (own_budget, 128)]
     + [(predicted, 192), (own_budget, 192), (grid, 192)])
 
-def pending()->tuple[list[tuple], int]:
+def pending()->tuple[list[Once], int]:
     "Return the runs without a row, the most important first, and the number of rows."
     rows = {width: read_jsonl(path(width)) for width in WIDTHS}
     done = {(width, r["key"]) for width in WIDTHS for r in rows[width]}
     wanted = [run for stage,width in STAGES for name in LADDER for run in stage(name, width, rows)]
-    todo = [run for run in dict.fromkeys(wanted) if (run[0], run[1].key) not in done]
+    todo = [run for run in dict.fromkeys(wanted) if (run.width, run.key) not in done]
     return todo, len(done)
 
-def main()->None:
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--pending", action="store_true", help="only print what is missing")
-    p.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    args = p.parse_args()
-    todo, done = pending()
-    if args.pending:
-        for width,run in todo: print(f"pending: width {width} {run.key}")
-        print(f"{done} runs have finished, {len(todo)} are known to be pending")
-        return
-    while todo:
-        width = todo[0][0]
-        batch = [run for w,run in todo if w==width][:3*args.jobs]
-        run_queue(batch, rung(width), path(width), args.jobs)
-        todo, done = pending()
-        print(f"{done} runs have finished, {len(todo)} are known to be pending", flush=True)
-    print("nothing is pending")
+def train(todo:list[Once], jobs:int)->None:
+    "Make the first runs that share a width; a few at a time, since rows decide what comes next."
+    width = todo[0].width
+    same = [run for run in todo if run.width==width]
+    run_queue(same[:3*jobs], rung(width), path(width), jobs)
 
-if __name__=="__main__": main()
+def label(run:Once)->str:
+    return f"width {run.width}, {run.key}"
+
+if __name__=="__main__": work(__doc__, pending, train, label)
