@@ -302,7 +302,7 @@ def check_flags(
     factors = check_factorize(factorize_config(method, kind, config.given), FLAG_OF)
     tables["training"] = fill_batches(training, world)
     model = tables["model"]
-    if model.fsdp: check_sharded(optimizer, model.dtype, model.compile)
+    if model.fsdp: check_sharded(optimizer, model.dtype)
     check_schedule(training)
     check_stride(tables["run"].eval_windows, model.max_length)
     check_method(method, factors, optimizer)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .core import log
 from .evaluate import LMLoss
-from .process import rng_state, set_rng_state
+from .process import eager, rng_state, set_rng_state
 from .training import Callback, Trainer, n_targets
 
 # %% ../nbs/42_nan_guard.ipynb #c6462df0
@@ -92,7 +92,7 @@ def find_fault(
 def _watched_pass(trainer:Trainer, batch:dict, scale:float)->str|None:
     model, device = trainer.model, trainer.process.device
     model.zero_grad(set_to_none=True)
-    net = trainer.net if trainer.sharded else LMLoss(model)
+    net = eager(trainer.net) if trainer.sharded else LMLoss(model)
     with watching(model) as (order, bad), trainer.autocast():
         nats, _ = net(batch["input_ids"].to(device), batch["labels"].to(device))
     (nats*scale).backward()

@@ -54,7 +54,6 @@ SHARDED = "adam", "adamw", "sgd", "loro_adamw", "muon", "spectron" # they can wo
 def check_sharded(
     optimizer:str,  # its name
     dtype:str|None, # of the run
-    compiled:bool,  # whether the model is compiled
 )->None:
     "Raise `InputError` if the run cannot be sharded."
     if optimizer not in SHARDED:
@@ -63,9 +62,6 @@ def check_sharded(
     if dtype=="pure_bfloat16":
         raise InputError("--fsdp: rounding needs whole weights, got --dtype pure_bfloat16; "
                          "expected --dtype bfloat16 or float32")
-    if compiled:
-        raise InputError("--fsdp: a compiled model cannot be sharded, got --compile True; "
-                         "expected one of the two")
 
 # %% ../nbs/44_sharding.ipynb #92f5a82e
 def gather(

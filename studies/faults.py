@@ -312,8 +312,7 @@ def difference()->str:
 # The studies
 
 ONE = ("loro", 2, True, 1, False), [("row", 2), ("row", 7), ("saving", 9)]
-REFUSED = ("--optimizer galore_adamw", "--optimizer adafactor", "--dtype pure_bfloat16",
-           "--compile True")
+REFUSED = "--optimizer galore_adamw", "--optimizer adafactor", "--dtype pure_bfloat16"
 GRID = [
     ("dense", 0, False, 1, False), ("dense", 2, True, 2, False),
     ("loro", 0, True, 2, False), ("loro", 2, False, 1, False),
