@@ -77,23 +77,6 @@ class Trainer:
     def __call__(self, event:str)->None:
         for callback in self.callbacks: getattr(callback, event)(self)
 
-# %% ../nbs/40_training.ipynb #108117aa
-def _unreached(loss_module:LMLoss)->bool:
-    "Whether the loss does not depend on some parameter, as in the control."
-    ps = [p for p in loss_module.parameters() if p.requires_grad]
-    ids = torch.zeros(1, 2, dtype=torch.long, device=ps[0].device)
-    with torch.random.fork_rng():
-        nats, _ = loss_module(ids, ids)
-    return any(g is None for g in torch.autograd.grad(nats, ps, allow_unused=True))
-
-def _replicate(trainer:Trainer, plain:LMLoss)->nn.Module: # `plain` is not compiled
-    "Wrap the loss so that its gradients are averaged over the processes."
-    loss_module, process = trainer.loss_module, trainer.process
-    if process.world==1: return loss_module
-    devices = [process.device] if process.device.type=="cuda" else None
-    return DistributedDataParallel(loss_module, device_ids=devices,
-                                   find_unused_parameters=_unreached(plain))
-
 # %% ../nbs/40_training.ipynb #56e21a2c
 @patch
 def fit(self:Trainer)->None:
@@ -215,6 +198,23 @@ def _exact_row(optimizer:torch.optim.Optimizer)->dict:
 
 def _per_second(n:int, seconds:float)->int: # 0 if the clock did not move
     return round(n/seconds) if seconds>0 else 0
+
+# %% ../nbs/40_training.ipynb #108117aa
+def _unreached(loss_module:LMLoss)->bool:
+    "Whether the loss does not depend on some parameter, as in the control."
+    ps = [p for p in loss_module.parameters() if p.requires_grad]
+    ids = torch.zeros(1, 2, dtype=torch.long, device=ps[0].device)
+    with torch.random.fork_rng():
+        nats, _ = loss_module(ids, ids)
+    return any(g is None for g in torch.autograd.grad(nats, ps, allow_unused=True))
+
+def _replicate(trainer:Trainer, plain:LMLoss)->nn.Module: # `plain` is not compiled
+    "Wrap the loss so that its gradients are averaged over the processes."
+    loss_module, process = trainer.loss_module, trainer.process
+    if process.world==1: return loss_module
+    devices = [process.device] if process.device.type=="cuda" else None
+    return DistributedDataParallel(loss_module, device_ids=devices,
+                                   find_unused_parameters=_unreached(plain))
 
 # %% ../nbs/40_training.ipynb #d3b1d000
 @contextlib.contextmanager
