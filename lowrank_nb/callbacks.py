@@ -30,8 +30,8 @@ def _is_known(row:dict, trainer:Trainer)->bool:
 def _disk_errors(path:Path)->Iterator[None]:
     try: yield
     except OSError as e:
-        advice = "free some space and resume with --continue_from latest"
-        raise InputError(f"--save_dir: cannot write {path}, got {e.strerror}; {advice}") from None
+        raise InputError(f"--save_dir: cannot be written ({e.strerror}), got {path}; expected free "
+                         "space to resume with --continue_from latest") from None
 
 # %% ../nbs/41_callbacks.ipynb #dd1fed9a
 class Metrics(Callback):

@@ -101,8 +101,8 @@ def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
     absent = [*info["missing_keys"], *(key for key,*_ in info["mismatched_keys"])]
     ours = sorted(k for k in absent if _is_ours(model.get_submodule(k.rpartition(".")[0])))
     if not ours: return
-    raise InputError(f"{folder}: {len(ours)} weights of low-rank layers are missing or have "
-                     f"another shape, such as {ours[0]}; expected those of a factorized model")
+    raise InputError(f"{folder}: weights of low-rank layers are missing or have another shape, got "
+                     f"{len(ours)} such as {ours[0]}; expected those that its config describes")
 
 _FIRST = {r"^lm\.": ""} # names of weights in the first format
 _HUB = "cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder"
@@ -190,7 +190,7 @@ class LowRankConfig(PretrainedConfig):
         base_type = fields.get("base_type")
         if base_type not in transformers.CONFIG_MAPPING:
             raise InputError(f"base_type: no architecture of Transformers, got {base_type!r}; "
-                             "expected such as 'llama'")
+                             "expected one such as 'llama'")
         return _register(transformers.CONFIG_MAPPING[base_type]).from_dict(fields, **kwargs)
 
 def register()->None:

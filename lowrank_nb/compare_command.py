@@ -79,7 +79,8 @@ COUNTS = "seeds", "steps", "rank", "batch_size", "max_length", "eval_tokens", "j
 def _rates(text:str)->list[float]:
     try: rates = [float(rate) for rate in text.split(",")]
     except ValueError:
-        raise InputError(f"--rates: not numbers, got {text}; expected 1e-3,2e-3") from None
+        expected = "expected numbers such as 1e-3,2e-3"
+        raise InputError(f"--rates: not numbers, got {text}; {expected}") from None
     for rate in rates: check_positive("--rates", rate, whole=False)
     return rates
 

@@ -70,4 +70,4 @@ def check_between(
     inside = lo < value <= hi if open_lo else lo <= value <= hi
     if inside: return
     interval = f'({lo:g}, {hi:g}]' if open_lo else f'[{lo:g}, {hi:g}]'
-    raise InputError(f'{what}: out of range, got {value}; expected a value in {interval}')
+    raise InputError(f'{what}: out of range, got {value}; expected a number in {interval}')

@@ -171,7 +171,8 @@ def _next_epoch(self:TrainStream)->dict:
     "Begin the next pass, in another order, and return its first batch."
     if not self.batches:
         process = f"process {self.rank} of {self.world}"
-        raise InputError(f"{FLAGS['train']}: nothing to read for {process}; "
+        raise InputError(f"{FLAGS['train']}: no documents for {process}, got "
+                         f"{len(self.source.files)} files; "
                          "expected more documents or fewer processes")
     self.epoch += 1
     self.batches = 0
@@ -194,9 +195,9 @@ def __next__(self:TrainStream)->dict[str,torch.Tensor]:
     except InputError as e: raise _own_line(e) from None
     except (RuntimeError, OSError, EOFError) as e:  # as its queue or shared memory reports it
         if not kill_workers_if_dead(self.it): raise
-        raise DataError(f"{self.source.split} data: a worker process died, killed or out of memory "
-                        f"({brief(e)}); resume with --continue_from latest, and with fewer "
-                        "--workers if it happens again") from None
+        raise DataError(f"--workers: a worker process of the {self.source.split} data died, got "
+                        f"{brief(e)}; expected enough memory: resume with --continue_from latest, "
+                        "and with fewer --workers if it happens again") from None
     self.batches += 1
     return batch
 
@@ -223,7 +224,7 @@ def load_state_dict(self:TrainStream,
     saved = state_dict["spec"]
     for k,v in self.spec.items():
         if saved.get(k, v)==v: continue
-        raise InputError(f"--continue_from: the data stream had {k} {saved[k]}, got {v}; "
+        raise InputError(f"--continue_from: the data stream differs in {k}, got {v}; "
                          f"expected {saved[k]}")
     self.epoch, self.batches = state_dict["epoch"], state_dict["batches"]
     self._open()
@@ -320,7 +321,9 @@ def eval_rows(
             if len(ids)<2 or n>=max_tokens: continue
             _add(rows, ids, covered, stride)
             n += len(ids)-1
-    if not rows.ids: raise InputError("--val_data_path: no text to score; expected documents")
+    if not rows.ids:
+        raise InputError(f"--val_data_path: no text to score, got {len(source.files)} files; "
+                         "expected documents of 2 tokens or more")
     return rows
 
 # %% ../nbs/34_data.ipynb #59357319

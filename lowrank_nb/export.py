@@ -285,7 +285,7 @@ def import_published(
     """Read a published checkpoint into our model, with a place for every weight.
     `model.save_pretrained(out)` saves it. Raises `InputError` if it does not fit."""
     if kind not in LAYOUTS:
-        raise InputError(f"kind: no such layout, got {kind}; expected one of {', '.join(LAYOUTS)}")
+        raise InputError(f"kind: unknown, got {kind}; expected one of {', '.join(LAYOUTS)}")
     state = from_layout(_read_state(source), kind)
     how = FactorizeConfig(kind, **_ranks(state, kind), **choices)
     model = factorize(build_model(config), how)

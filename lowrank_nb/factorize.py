@@ -102,7 +102,7 @@ def load_plugin(
     old = dict(KINDS)
     try: _run_file(file)
     except Exception as e:
-        raise InputError(f"{what}: {type(e).__name__}: {brief(e)}, {wanted}") from e
+        raise InputError(f"{what}: cannot be run ({type(e).__name__}: {brief(e)}), {wanted}") from e
     new = [kind for kind,entry in KINDS.items() if entry is not old.get(kind)]
     if not new: raise InputError(f"{what}: registers no kind, {wanted}")
     PLUGINS[file] = new

@@ -73,7 +73,8 @@ def nonlinear(config:FactorizeConfig)->bool:
 def _check_ranks(ranks:dict|None, flag:str)->dict|None: # the same, in lower case
     if ranks is None: return None
     if not isinstance(ranks, Mapping):
-        raise InputError(f"{flag}: not a mapping, got {ranks}; expected such as {{'q_proj': 64}}")
+        raise InputError(f"{flag}: not a mapping, got {ranks}; "
+                         "expected one such as {'q_proj': 64}")
     for name,rank in ranks.items(): check_positive(f"{flag}: {name}", rank)
     lower = {str(name).strip().lower(): rank for name,rank in ranks.items()}
     if len(lower)==len(ranks): return lower

@@ -115,12 +115,13 @@ LORO_TYPES = "loro", "rebalance", "eucl"
 
 def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:str|None,
                    refresh_every:int)->None:
-    if exact_every<1: raise InputError(f"exact_every: got {exact_every}; expected 1 or more")
+    if exact_every<1:
+        raise InputError(f"exact_every: out of range, got {exact_every}; expected 1 or more")
     if refresh and refresh_every<1:
-        raise InputError(f"refresh_every: got {refresh_every}; expected 1 or more for a refresh")
+        raise InputError(f"refresh_every: out of range, got {refresh_every}; expected 1 or more")
     if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas): return
-    raise InputError(f"lr, betas, eps: got {lr}, {betas}, {eps}; expected lr and eps of at least "
-                     "0, and betas in [0, 1)")
+    raise InputError(f"lr, betas, eps: out of range, got {lr}, {betas}, {eps}; expected lr and eps "
+                     "of at least 0, and betas in [0, 1)")
 
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
     if group.get("nonlinear") or group.get("shifted"):

@@ -67,7 +67,8 @@ def _as_config(fields:dict, name:str|Path)->PretrainedConfig:
     if fields.get("pad_token_id") == -1: fields["pad_token_id"] = None
     fields = _dense_fields(fields)
     model_type = fields.pop("model_type", None)
-    if model_type is None: raise _bad_config(name, 'has no "model_type" (such as "llama")')
+    if model_type is None:
+        raise _bad_config(name, 'no "model_type"', 'a config with one, such as "llama"')
     try: return _of_text(AutoConfig.for_model(model_type, **fields), name)
     except InputError: raise
     except Exception as e:
@@ -109,7 +110,7 @@ def load_model_config(
     path = _config_file(name)
     try: fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as e:
-        raise _bad_config(name, f"not a JSON file ({brief(e)})") from None
+        raise _bad_config(name, f"cannot be read as JSON ({brief(e)})") from None
     if not isinstance(fields, dict): raise _bad_config(name, "not a JSON object")
     return _as_config(fields, name)
 

@@ -110,8 +110,8 @@ def _check_settings(lr:float, weight_decay:float, momentum:float, ns_steps:int)-
     ok = math.isfinite(lr) and lr>=0 and weight_decay>=0 and 0<=momentum<1 and 0<=ns_steps<100
     if ok: return
     raise InputError("lr, weight_decay, momentum, ns_steps: out of range, got "
-                     f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected rates and "
-                     "decays from 0 on, momentum in [0, 1), 0 to 99 iterations")
+                     f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected lr and "
+                     "weight_decay of at least 0, momentum in [0, 1), ns_steps in [0, 99]")
 
 def _check_matrices(params:list[Tensor])->None:
     wrong = next((p for p in params if p.ndim!=2), None)

@@ -131,4 +131,4 @@ class NanGuard(Callback):
         trainer.skip = True
         trainer.skipped += 1
         trainer.in_a_row += 1
-        if trainer.process.rank==0: log.warning(f"{fault}; skipped, number {trainer.skipped}")
+        if trainer.process.rank==0: log.warning(f"{fault}; skipped ({trainer.skipped} so far)")

@@ -135,7 +135,8 @@ def _galore(model, lr, weight_decay, cls="GaLore", rank=128, update_proj_gap=50,
                          "expected pip install 'lowrank_nb[baselines]'") from None
     matrices, rest = block_matrices(model)
     if not matrices:
-        raise InputError(f"--optimizer: {name} projects matrices of blocks, got a model with none")
+        raise InputError(f"--optimizer: {name} projects matrices of blocks, got a model without; "
+                         "expected linear layers in its blocks")
     projection = dict(rank=rank, update_proj_gap=update_proj_gap, scale=scale,
                       projection_type=proj_type)
     groups = [dict(params=rest), dict(params=matrices, **projection)]

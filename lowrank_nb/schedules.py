@@ -101,7 +101,7 @@ SCHEDULES = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero"
 
 def _check_whole(what:str, value:int, least:int)->None:
     if isinstance(value, int) and not isinstance(value, bool) and value>=least: return
-    raise InputError(f"{what}: got {value}; expected a whole number, {least} or more")
+    raise InputError(f"{what}: out of range, got {value}; expected a whole number >= {least}")
 
 # %% ../nbs/24_schedules.ipynb #9337fa37
 def _checked(

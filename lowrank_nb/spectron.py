@@ -105,8 +105,8 @@ def _rows_group(p:Tensor)->dist.ProcessGroup|None:
     "Return the processes that have the rows of a parameter, or None for a whole one."
     if not isinstance(p, DTensor): return None
     if p.placements[0].dim==0: return p.device_mesh.get_group()
-    raise InputError(f"spectron: needs rows of sharded factors, got {p.placements[0]}; "
-                     "expected fully_shard without a placement of its own")
+    raise InputError(f"params: factors must be sharded by rows, got {p.placements[0]}; "
+                     "expected fully_shard without shard_placement_fn")
 
 @patch
 def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its norm

@@ -50,9 +50,12 @@ def _valid(text:str)->str:
 def _text_of(line:bytes, where:str, column:str="text")->str:
     "Return the text of a line, empty if it is null. Raises `InputError` that names the line."
     try: record = _record(line)
-    except ValueError: raise InputError(f"{where} is not JSON; expected JSON lines") from None
+    except ValueError as e:
+        reason = str(e).partition(":")[0]
+        raise InputError(f"{where} is not JSON ({reason}); expected JSON lines") from None
     if not isinstance(record, dict):
-        raise InputError(f"{where} is not an object; expected JSON lines")
+        kind = type(record).__name__
+        raise InputError(f"{where} is not an object, got {kind}; expected JSON lines")
     if column not in record: raise _no_column(where, column, record)
     text = record[column]
     if text is None: return ""
@@ -115,7 +118,8 @@ def _paragraphs(file:IO, name:str)->Iterator[str]:
     "Yield the parts of a plain text between blank lines. Raises `InputError` for UTF-16."
     part, warned = [], False
     for line in io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"):
-        if "\0" in line: raise InputError(f"{name}: has zero bytes; expected text in UTF-8")
+        if "\0" in line:
+            raise InputError(f"{name}: not text, got zero bytes; expected text in UTF-8")
         if "\ufffd" in line and not warned:
             log.warning(f"{name}: has bytes that are not UTF-8; they are read as U+FFFD")
             warned = True
@@ -153,9 +157,9 @@ def unreadable(
     "Return what to raise: a line that names the file, or `error` if the fault is not the file's."
     if isinstance(error, InputError): return error
     if isinstance(error, (gzip.BadGzipFile, EOFError, zlib.error)):
-        return InputError(f"{file}: damaged ({error}); expected a whole file")
+        return InputError(f"{file}: damaged ({error}); expected a complete file")
     if not isinstance(error, (OSError, ValueError)): return error
-    return InputError(f"{file}: cannot be read ({brief(error)})")
+    return InputError(f"{file}: cannot be read ({brief(error)}); expected a readable file")
 
 # %% ../nbs/30_texts.ipynb #307ef3e8
 RETRIES = 4 # in a row, for a remote shard that fails
@@ -167,7 +171,7 @@ class DataError(InputError):
 def _wait(file:str, error:Exception, n:int, failed:int)->None:
     "Wait before the next try. Raises `DataError` after the last one."
     if failed>RETRIES:
-        raise DataError(f"{file}: cannot be read on after document {n}, {RETRIES} retries "
+        raise DataError(f"{file}: cannot be read after document {n} and {RETRIES} retries "
                         f"({brief(error)}); resume later with --continue_from latest") from None
     wait = WAIT*2**(failed-1)
     log.warning(f"{file}: {brief(error)}; retry {failed} of {RETRIES} in {wait:g} s, "

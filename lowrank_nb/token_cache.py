@@ -99,23 +99,26 @@ def _begin(out:Path, plan:dict)->None:
     if (out/"cache.json").is_file():
         found = _difference(read_json(out/"cache.json"), plan)
         if not found: return
-        raise InputError(f"{out}: a cache of other data, got {found}; expected a new folder")
+        raise InputError(f"OUT: a cache of other data ({found}), got {out}; expected a new folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a token cache; expected a new folder")
+        raise InputError(f"OUT: not a token cache, got {out}; expected a new folder")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/"cache.json", plan)
 
 # %% ../nbs/32_token_cache.ipynb #b889f6fa
+def _size(path:Path)->int: return path.stat().st_size if path.is_file() else 0
+
 def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     "Raise `InputError` if a shard is damaged, or its text file has changed."
     done, ids = stem.with_suffix(".json"), stem.with_suffix(".ids")
     size = read_json(done)["tokens"]*np.dtype(dtype).itemsize
-    if not ids.is_file() or ids.stat().st_size!=size:
-        raise InputError(f"{ids}: damaged; remove {done} and run lowrank_prepare again")
+    if _size(ids)!=size or not ids.is_file():
+        raise InputError(f"{ids}: damaged, got {_size(ids)} bytes; expected {size}: "
+                         f"remove {done} and run lowrank_prepare again")
     file, expected = shard["file"], shard["size"]
     if expected is None or not os.path.isfile(file): return
     if os.path.getsize(file)!=expected:
-        raise InputError(f"{out}: {file} has changed since, got {os.path.getsize(file)} bytes; "
+        raise InputError(f"{out}: {file} has changed, got {os.path.getsize(file)} bytes; "
                          f"expected {expected}, or a new cache")
 
 @dataclass
@@ -140,7 +143,7 @@ def open(cls:TokenSource,
     done = sum(s.with_suffix(".json").is_file() for s in stems)
     if done<len(stems):
         raise InputError(f"{out}: unfinished, got {done} of {len(stems)} shards; "
-                         "run lowrank_prepare again")
+                         "expected all: run lowrank_prepare again")
     for stem,shard in zip(stems, plan["shards"]): _check_shard(out, stem, shard, plan["dtype"])
     return cls([str(s) for s in stems], split, plan=plan)
 
@@ -168,9 +171,9 @@ def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing
     if most is None: return
     if packing:
         raise InputError(f"--train_data_path: documents are cut at {most}, got {folder}; "
-                         "--packing expected a cache prepared without --max_length")
+                         "expected a cache made without --max_length for --packing")
     if max_length>most:
-        raise InputError(f"--max_length: {folder} is cut, got {max_length}; "
+        raise InputError(f"--max_length: documents of {folder} are cut, got {max_length}; "
                          f"expected at most {most}")
 
 # %% ../nbs/32_token_cache.ipynb #8cc6d559

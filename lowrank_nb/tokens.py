@@ -71,12 +71,13 @@ def load_tokenizer(
     tok = _from_folder(name) if is_path else _from_hub(name)
     bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets
     if not bytes_only and not getattr(tok, "is_fast", False):
-        raise InputError(f"--tokenizer: {type(tok).__name__} does not say which characters a token "
-                         f"stands for, got {name}; expected a tokenizer with offsets (a fast one)")
+        raise InputError(f"--tokenizer: {type(tok).__name__} gives no offsets, got {name}; "
+                         "expected a fast tokenizer")
     if not bytes_only and _is_empty(tok):
         raise InputError(f"--tokenizer: no vocabulary, got {name}; expected all of its files")
     if tok.eos_token_id is None:
-        raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
+        raise InputError(f"--tokenizer: no end-of-text token, got {name}; "
+                         "expected a tokenizer with one")
     if tok.pad_token_id is None: tok.pad_token = tok.eos_token  # labels are masked by length
     return tok
 

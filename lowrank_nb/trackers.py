@@ -140,8 +140,8 @@ def on_row(self:Tracker, trainer:Trainer, row:dict)->None:
     try: self.writer.log(values, row["step"])
     except OSError as e:
         self.writer = None
-        raise InputError(f"--report_to: {self.to} cannot write, got {e.strerror}; free some space "
-                         "and resume with --continue_from latest") from None
+        raise InputError(f"--report_to: cannot be written ({e.strerror}), got {self.to}; expected "
+                         "free space to resume with --continue_from latest") from None
 
 @patch
 def close(self:Tracker)->None:
