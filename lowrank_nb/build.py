@@ -95,7 +95,7 @@ def gradients_of_first_batches(
     return compute
 
 def without_scores(factors:FactorizeConfig)->FactorizeConfig:
-    "Return factors of the same shapes that start from nothing but random numbers."
+    "Return factors of the same shapes that start from random numbers alone."
     return dataclasses.replace(factors, method="random", init="xavier")
 
 # %% ../nbs/52_build.ipynb #5150ab83

@@ -178,7 +178,7 @@ def _register(base:type[PretrainedConfig])->type[PretrainedConfig]:
 
 # %% ../nbs/12_checkpoints.ipynb #979e4a0d
 class LowRankConfig(PretrainedConfig):
-    "What `AutoConfig` finds under 'lowrank'. It hands over to the config of the architecture."
+    "Open configs of `model_type` 'lowrank' as the config of their architecture."
     model_type = "lowrank"
 
     def __init__(self, **kwargs:Any): super().__init__(**kwargs)

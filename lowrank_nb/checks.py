@@ -175,7 +175,8 @@ def check_folder(
                          "expected another folder, or --continue_from latest")
     else: resume = None
     if folder and folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InputError(f"--save_dir: not a writable folder, got {folder}; expected another folder")
+        raise InputError(f"--save_dir: not a writable folder, got {folder}; "
+                         "expected another folder")
     return resume
 
 # %% ../nbs/51_checks.ipynb #f6cc0501

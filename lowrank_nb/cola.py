@@ -33,7 +33,7 @@ def no_single_weight(
 
 # %% ../nbs/04_cola.ipynb #23049d03
 class CoLALinear(LowRankLinear):
-    """Compute B act(A x) (+ bias), at the cost of `LowRankLinear`.
+    """Compute y = B act(A x) (+ bias), x (..., in) and y (..., out), as CoLA does.
     It has no single weight: `dense_weight` and `to_linear` raise `InputError`."""
     nonlinear = True
 

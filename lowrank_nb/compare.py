@@ -39,7 +39,7 @@ from .plots import finished, markdown, summarize
 
 # %% ../nbs/55_compare.ipynb #962aaf15
 class Method(NamedTuple):
-    "Flags of `run_c4`, and a first grid of learning rates."
+    "Hold flags of `run_c4` and a first grid of learning rates."
     flags:str
     rates:Sequence[float]=(1e-3, 2e-3, 4e-3, 8e-3)
 
@@ -95,7 +95,7 @@ def add_plugin(
 # %% ../nbs/55_compare.ipynb #3636d579
 @dataclass
 class Setting:
-    "Data, model and budget of a comparison."
+    "Hold data, model and budget of a comparison."
     model:str="llama_9m"
     tokenizer:str="bytes"
     data:str="embedded"     # training files, as --train_data_path takes them
@@ -117,7 +117,7 @@ class Setting:
 # %% ../nbs/55_compare.ipynb #2f52c71f
 @dataclass(frozen=True)
 class Run:
-    "One training run of a comparison."
+    "Describe one training run of a comparison."
     method:str    # of `METHODS`
     lr:float
     seed:int=0

@@ -24,7 +24,7 @@ from .plots import draw_costs, draw_curves, draw_rates, markdown, summarize
 # %% ../nbs/58_compare_command.ipynb #215269d9
 @dataclass(frozen=True)
 class CompareFlags:
-    "The flags of `lowrank_compare`."
+    "Hold the flags of `lowrank_compare`."
     methods:str = flag(",".join(CORE), f"of {', '.join(METHODS)}", metavar="A,B")
     plugin:str|None = flag(
         None, "Python file that registers parameterizations, new --methods; it is run",

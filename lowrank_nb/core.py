@@ -16,7 +16,7 @@ from collections.abc import Iterable
 log = logging.getLogger('lowrank_nb') # the whole package logs here
 
 def is_first_process()->bool:
-    "Check whether this process speaks for all: rank 0, or the only one."
+    "Check whether this process prints for all: rank 0, or the only one."
     return os.environ.get('WORLD_SIZE', '1')=='1' or os.environ.get('RANK', '0')=='0'
 
 # %% ../nbs/00_core.ipynb #7e2f0fcb

@@ -94,7 +94,7 @@ def sample_text(
 # %% ../nbs/56_demo.ipynb #1329e739
 @dataclass(frozen=True)
 class DemoFlags:
-    "The flags of `lowrank_demo`."
+    "Hold the flags of `lowrank_demo`."
     num_training_steps:int = flag(300, "length of each run", "updates")
     save_dir:str|None = flag(
         None, "new folder for runs, table, figure and texts; default: checkpoints/demo-<time>",

@@ -56,8 +56,8 @@ def _softmax_minus_target(z:Tensor, lse:Tensor, at:Tensor, real:Tensor)->Tensor:
 
 # %% ../nbs/35_evaluate.ipynb #5744f1e1
 class _LowNats(torch.autograd.Function):
-    """Nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`, softmax and sums in
-    float32, gradients computed in the forward pass."""
+    """Compute the nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`,
+    softmax and sums in float32, gradients computed in the forward pass."""
     @staticmethod
     def forward(ctx, x, W, b, y, chunk, grads=True): # grads: whether a backward pass can follow
         w, total = W.to(x.dtype), x.new_zeros((), dtype=torch.float32)
@@ -124,7 +124,7 @@ def nats_of_hidden(
 
 # %% ../nbs/35_evaluate.ipynb #0dd86301
 class LMLoss(nn.Module):
-    "A causal LM whose forward pass returns (sum of nats, number of predicted tokens)."
+    "Wrap a causal LM; its forward pass returns (sum of nats, number of predicted tokens)."
     gives_nats = True
     def __init__(self, model:nn.Module):
         super().__init__()
@@ -169,8 +169,8 @@ def evaluate(
     device:torch.device|None=None,      # None: that of the model
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
-    """Evaluate in eval mode, over all processes; every process must call it. The mode of every
-    module is restored, also if a batch fails."""
+    """Compute total nats / total tokens over all processes, in eval mode; every process must
+    call it. The mode of every module is restored, also if a batch fails."""
     device = device or next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()

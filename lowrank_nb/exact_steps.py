@@ -109,8 +109,8 @@ def local_part(x:Tensor)->Tensor:
 def part_shapes(
     p:DTensor,       # sharded along one dimension over a 1-D mesh
 )->list[torch.Size]: # the shape of the part of each process
-    """Return the shapes into which `p` is cut. As in `torch.chunk`, parts are equal but for the
-    last ones: 5 rows on 4 processes are cut into 2, 2, 1 and 0."""
+    """Return the shapes into which `p` is split. As in `torch.chunk`, parts are equal except the
+    last ones: 5 rows on 4 processes are split into 2, 2, 1 and 0."""
     dim, world = p.placements[0].dim, p.device_mesh.size()
     shapes = [part.shape for part in torch.empty(p.shape, device="meta").chunk(world, dim)]
     empty = torch.Size(0 if i==dim else n for i,n in enumerate(p.shape))

@@ -23,7 +23,7 @@ from .sltrain import SLTrainLinear
 # %% ../nbs/09_kinds.ipynb #b55fc478
 @dataclass
 class FactorizeConfig:
-    "What replaces each linear layer. Names ignore case."
+    "Describe what replaces each linear layer. Names ignore case."
     kind:str="lowrank"     # a name of KINDS: lowrank, cola, lost, sltrain, dlr, ...
     scope:str="all"        # all (attention and MLP), attn or mlp
     attn_rank:int=128      # rank of the attention layers

@@ -61,7 +61,7 @@ def expert_parameters(
 # %% ../nbs/11_layers.ipynb #be59d563
 @dataclass
 class Choice:
-    "What happens to one layer."
+    "Describe what happens to one layer."
     name:str     # path in the model
     part:str     # attn or mlp
     shape:tuple  # (out_features, in_features)
@@ -104,7 +104,7 @@ def linear_shape(
 _TOO_NARROW, _READ = "rank above their smaller side", "their blocks read the weight itself"
 
 def _reads_weight(model:nn.Module, name:str)->bool:
-    "Whether a block reads the weight of its layer instead of calling the layer."
+    "Check whether a block reads the weight of its layer instead of calling the layer."
     parent, _, leaf = name.rpartition(".")
     try: source = inspect.getsource(type(model.get_submodule(parent)))
     except (OSError, TypeError): return False # made in an interactive session

@@ -62,7 +62,7 @@ def param_groups(
     decay:str="factors",       # product: decay of B A, which only the optimizers here know
 )->list[dict]:                 # the regular group, then one per rank: B1, A1, B2, A2, ...
     """Sort trainable parameters into the groups that `LOROAdamW` and `refresh_moments` understand.
-    Raises `InputError` for another decay, or for decay of a product that a layer does not have."""
+    Raises `InputError` for an unknown `decay`, or if a layer lacks the product that decays."""
     decay = pick(decay, DECAYS, "decay")
     hidden = hidden_size or _hidden_size(model)
     by_rank = {}
@@ -91,7 +91,7 @@ def refresh_moments(
     optimizer:Optimizer, # over groups of param_groups
     which:str,           # all, lrk (factors) or reg (the others)
 )->None:
-    "Reset moments and step counts of the chosen parameters. Raises `InputError` for another word."
+    "Reset moments and step counts of some parameters. Raises `InputError` for an unknown word."
     which = pick(which, REFRESH, "refresh")
     for o in inner_optimizers(optimizer):
         for g in o.param_groups:
@@ -134,7 +134,7 @@ def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
 
 # %% ../nbs/22_loro_adamw.ipynb #d22e4dca
 class LOROAdamW(Optimizer):
-    "AdamW whose pairs of factors take LORO's lazy and exact steps."
+    "Step as AdamW does, with LORO's lazy and exact steps on pairs of factors."
     def __init__(self,
         params:nn.Module|Iterable, # a model, which may be wrapped, or groups from param_groups
         lr:float=1e-3,            # peak step size; LORO's recipes use 0.005 to 0.01 with scaler -1

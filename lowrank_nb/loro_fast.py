@@ -17,7 +17,7 @@ from .loro import check_finite, exact_update, in_float64, match_signs
 
 # %% ../nbs/03_loro_fast.ipynb #291024bb
 class InnerProducts(NamedTuple):
-    "Inner products of factors and directions, each (rank, rank) or (matrices, rank, rank)."
+    "Hold inner products of factors and directions, each (rank, rank) or (matrices, rank, rank)."
     BB:Tensor   # BᵀB
     BdB:Tensor  # BᵀdB
     dBdB:Tensor # dBᵀdB
@@ -116,7 +116,7 @@ def gram_inverses(
 def _balance(
     G:InnerProducts, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float, fine:Tensor,
 )->tuple[Tensor,Tensor,Tensor]:
-    "Matrices N and K such that Y N and X K are the balanced factors of W+; which are fine."
+    "Return N and K such that Y N and X K are the balanced factors of W+; which are fine."
     solve = torch.linalg.solve_triangular
     L, failed = torch.linalg.cholesky_ex(torch.baddbmm(G.AA, F.mT, HA@F))
     fine = fine & (failed==0)
@@ -160,25 +160,25 @@ def coefs_by_sweeps(
 
 # %% ../nbs/03_loro_fast.ipynb #0519a296
 def _basis(G:Tensor, least:Tensor)->tuple[Tensor,Tensor]:
-    "Eigenvectors of a Gram matrix and roots of its eigenvalues, those above `least`."
+    "Return eigenvectors of a Gram matrix and roots of its eigenvalues, those above `least`."
     values, Q = torch.linalg.eigh(G)
     alive = values > least
     return Q[:,alive], values[alive].sqrt()
 
 def _whitener(G:Tensor, cutoff:float)->Tensor:
-    "X such that the columns of B X are orthonormal, where G is the Gram matrix of B."
+    "Return X such that the columns of B X are orthonormal, where G is the Gram matrix of B."
     Q, s = _basis(G, cutoff*G.trace())
     return Q/s
 
 # %% ../nbs/03_loro_fast.ipynb #a35ca267
 def _perpendicular_basis(X:Tensor, dd:Tensor, along:Tensor, cutoff:float)->tuple[Tensor,Tensor]:
-    "Basis of Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."
+    "Return a basis of Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."
     whole = X.T@dd@X
     inside = along@X
     return _basis(whole - inside.T@inside, cutoff*whole.trace())
 
 def _small_matrix(C:Tensor, right:Tensor, below:Tensor)->Tensor:
-    "Z: C with the blocks to its right and below it."
+    "Return Z: C with the blocks to its right and below it."
     corner = C.new_zeros(len(below), right.shape[1])
     return torch.cat([torch.cat([C, right], 1), torch.cat([below, corner], 1)])
 
@@ -189,7 +189,7 @@ def _pad(X:Tensor, r:int)->Tensor:
     return X if missing <= 0 else torch.cat([X, X.new_zeros(len(X), missing)], 1)
 
 def _top_factors(Z:Tensor, r:int, dtype:torch.dtype)->tuple[Tensor,Tensor]:
-    "Balanced factors (left, right) of the best rank-r approximation of Z; SVD in `dtype`."
+    "Return balanced factors (left, right) of the best rank-r approximation of Z; SVD in `dtype`."
     U, S, Vh = torch.linalg.svd(Z.to(dtype), full_matrices=False)
     root = S[:r].to(Z).sqrt()
     return _pad(U[:,:r].to(Z)*root, r), _pad(Vh.T[:,:r].to(Z)*root, r)
@@ -216,7 +216,7 @@ def coefs_by_svd(
 
 # %% ../nbs/03_loro_fast.ipynb #abfecb94
 def _widen(X:Tensor|None, like:Tensor)->Tensor:
-    "A factor or direction in float32 or better; a missing one is zero."
+    "Return a factor or direction in float32 or better; a missing one is zero."
     dtype = torch.promote_types(like.dtype, torch.float32)
     return torch.zeros_like(like, dtype=dtype) if X is None else X.to(dtype)
 
@@ -226,7 +226,7 @@ def _all_finite(G:InnerProducts)->Tensor:
     return squares.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
 
 def _try_sweeps(jobs:list, lr:float, wait:bool)->tuple[InnerProducts,tuple|None,Tensor]:
-    "The tables, the coefficients, and the flags (n, 3) of jobs of one shape."
+    "Return the tables, the coefficients, and the flags (n, 3) of jobs of one shape."
     G = stacked_products(jobs)
     *inverses, trusted = gram_inverses(G)
     try: coefs, arrived = coefs_by_sweeps(G, *inverses, trusted, lr, wait=wait)
@@ -235,7 +235,7 @@ def _try_sweeps(jobs:list, lr:float, wait:bool)->tuple[InnerProducts,tuple|None,
 
 # %% ../nbs/03_loro_fast.ipynb #18b74150
 def _by_svd(job:list, lr:float, G:InnerProducts, trusted:bool)->tuple[Tensor,Tensor]:
-    "The new factors of one job that the sweeps could not update."
+    "Return the new factors of one job that the sweeps could not update."
     if not trusted:
         wide = [in_float64(X, X) for X in job]
         try: return match_signs(wide[0], *combine(*wide, coefs_by_svd(inner_products(*wide), lr)))

@@ -120,7 +120,8 @@ def _copy_columns(layer:LowRankLinear, weight:Tensor, columns:Tensor)->LowRankLi
 # %% ../nbs/05_lost.ipynb #1a0c44a3
 class LoSTLinear(LowRankLinear):
     """Compute gamma low(x) + (1-gamma) x[..., columns] Sᵀ (+ bias), with `S` (out, n_columns).
-    `act` stands between the factors, such as 'silu'. `gamma` in [0, 1], else `InputError`."""
+    `act` is applied between the factors, such as 'silu'. Raises `InputError` unless
+    0 <= gamma <= 1."""
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_columns:int,                    # input columns with a dense part
         bias:bool=False, gamma:float=0.5, # gamma: weight of the low-rank half

@@ -119,7 +119,7 @@ def build_model(
     config:object,    # a name, a path or a Transformers config
     device:str="cpu", # 'meta' allocates nothing: for counting
 )->nn.Module:
-    "Draw a causal LM. The config is copied, since `from_config` changes the one it gets."
+    "Draw a causal LM with random weights from a copy of the config. Raises `InputError`."
     if isinstance(config, (str, Path)): config = load_model_config(config)
     with torch.device(device):
         return AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)

@@ -200,7 +200,7 @@ def draw_runs(
 # %% ../nbs/54_plots.ipynb #05832f4e
 @dataclass(frozen=True)
 class PlotFlags:
-    "The flags of `lowrank_plot`."
+    "Hold the flags of `lowrank_plot`."
     runs:list[str] = flag(MISSING, "folders of runs", metavar="RUN", positional=True)
     out:str = flag("runs.png", "file of the figure: .png, .pdf or .svg", metavar="FILE")
     x:str = flag("updates", "horizontal axis: updates or tokens", metavar="NAME")

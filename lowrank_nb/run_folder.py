@@ -176,7 +176,7 @@ def _remove(folder:Path)->None:
 
 # %% ../nbs/43_run_folder.ipynb #df4af923
 class SaveError(InputError):
-    "A checkpoint could not be written. The checkpoints before it are whole."
+    "Report a checkpoint that could not be written. Earlier ones are complete."
 
 @contextlib.contextmanager
 def _removing_on_error(new:Path)->Iterator[None]:

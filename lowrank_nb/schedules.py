@@ -22,7 +22,7 @@ def linear(
     T: int,  # steps of the run
     W: int,  # steps of warm-up
 ) -> float:
-    "0 up to 1 over `W` steps, then down to 0 at `T`."
+    "Return 0 up to 1 over `W` steps, then down to 0 at `T`."
     return t / W if t < W else max(0.0, 1 - (t - W) / (T - W))
 
 def cosine(
@@ -31,11 +31,11 @@ def cosine(
     W: int,  # steps of warm-up
     lo: float = 0.1,  # multiplier at the end
 ) -> float:
-    "0 up to 1 over `W` steps, then half a cosine down to `lo` at `T`."
+    "Return 0 up to 1 over `W` steps, then half a cosine down to `lo` at `T`."
     return t / W if t < W else envelope(min(t, T), T, W, lo)
 
 def envelope(t: int, T: int, W: int, lo: float) -> float:
-    "The cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
+    "Return the cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
     return lo + (1 - lo) * 0.5 * (1 + math.cos(math.pi * (t - W) / (T - W)))
 
 # %% ../nbs/24_schedules.ipynb #d9512a28
@@ -152,5 +152,5 @@ def make_schedule(
     *args: Any,
     **kwargs: Any,  # as in multiplier
 ) -> LambdaLR:
-    "`multiplier` applied to every group of `optimizer`. Its state is the step alone."
+    "Apply `multiplier` to every group of `optimizer`. The state is the step alone."
     return LambdaLR(optimizer, multiplier(name, num_training_steps, *args, **kwargs))

@@ -32,7 +32,7 @@ def draw_support(
     density:float, # in (0, 1]
     generator:torch.Generator|None=None, # None: torch's global one
 )->Tensor:         # sorted places in the flattened weight, int64
-    "Draw the places of S, without repetition."
+    "Draw the indices of the values of S, without repetition."
     n = n_values(weight.shape[1], weight.shape[0], density)
     if weight.is_meta: return torch.arange(n, device='meta')
     places = torch.randperm(weight.numel(), generator=generator)[:n]
@@ -64,7 +64,7 @@ def _reset_sparse(reset_factors:Callable, layer:LowRankLinear)->None:
 # %% ../nbs/06_sltrain.ipynb #e8329f3a
 class SLTrainLinear(LowRankLinear):
     """Compute x Wᵀ (+ bias) with W = alpha/rank B A + S.
-    `S` holds `n_values` trained values, `support` their places in the flattened W."""
+    `S` holds `n_values` trained values, `support` their indices in the flattened W."""
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_values:int,             # places of W that have a value of S
         bias:bool=False, alpha:float|None=None, # alpha: the paper's is 32 at 60M, 16 at 130M
@@ -98,6 +98,6 @@ def sltrain_params(
     density:float, # share of the places of W that S holds, in (0, 1]
     bias:bool=False,
 )->int:
-    "Count the parameters: `rank * (in + out)`, and 1 for every value of S. The support is not one."
+    "Count the parameters: `rank * (in + out)`, and 1 for each value of S, without the support."
     low, values = rank*(in_features+out_features), n_values(in_features, out_features, density)
     return low + values + (out_features if bias else 0)

@@ -32,7 +32,7 @@ def step_size(
 
 # %% ../nbs/27_spectron.ipynb #74a8b7e5
 def _products(M:Tensor, v:Tensor)->Tensor: # (k, rows, n), (k, n) -> (k, n+1)
-    "Compute M^T M v and, behind it, the square of |M v|."
+    "Compute M^T M v, followed by the square of |M v|."
     w = M@v[...,None]
     return torch.cat([(M.mT@w).squeeze(-1), w.square().sum(1)], 1)
 

@@ -71,7 +71,7 @@ def _no_column(where:str, column:str, names:Iterable[str])->InputError:
 
 # %% ../nbs/30_texts.ipynb #0de6d22e
 def _json_texts(file:IO, name:str, column:str="text")->Iterator[str]:
-    "Yield the texts of a file of JSON lines, empty ones left out."
+    "Yield the texts of a file of JSON lines, without empty ones."
     for i,line in enumerate(file, 1):
         if not line.strip(): continue
         text = _text_of(line, f"{name}: line {i}", column)
@@ -97,7 +97,7 @@ def _is_text(kind:pa.DataType)->bool:
 
 # %% ../nbs/30_texts.ipynb #e0d69526
 def _table_texts(file:IO, name:str, column:str="text")->Iterator[str]:
-    "Yield the texts of a table, empty ones left out. Raises `InputError`."
+    "Yield the texts of a table, without empty ones. Raises `InputError`."
     schema, batches = _open_table(file, name, column)
     if column not in schema.names: raise _no_column(name, column, schema.names)
     kind = schema.field(column).type
@@ -166,7 +166,7 @@ RETRIES = 4 # in a row, for a remote shard that fails
 WAIT = 2.   # seconds before the first retry; each wait is twice as long as the one before
 
 class DataError(InputError):
-    "Report text that could be read a moment ago: a run should save before it stops."
+    "Report text that has become unreadable: a run should save before it stops."
 
 def _wait(file:str, error:Exception, n:int, failed:int)->None:
     "Wait before the next try. Raises `DataError` after the last one."
@@ -235,7 +235,7 @@ def texts_of(
     file:str, # a local path, an address such as hf://, or 'embedded:<split>:<i>/<n>'
     column:str="text", # the field or column with the text
 )->Iterator[str]:
-    """Yield the texts of one shard, empty ones left out. Raises `InputError` for a shard that
+    """Yield the texts of one shard, without empty ones. Raises `InputError` for a shard that
     cannot be read, `DataError` for one that fails after its first document."""
     if file.startswith(EMBEDDED):
         split, part = file.removeprefix(EMBEDDED).split(":")
@@ -265,7 +265,7 @@ def ask_hub(
     problem:str,       # begins the message: what failed, and what is expected instead
     seconds:float=20,  # for everything
 )->Any:                # what `ask` returns
-    "Ask the hub. Raises `InputError` in one line if it refuses, fails or takes too long."
+    "Ask the hub. Raises `InputError` in one line if it rejects, fails or is late."
     answers = []
     def probe_and_ask():
         try:
@@ -294,7 +294,7 @@ def digest_of(
 # %% ../nbs/30_texts.ipynb #2e013e25
 @dataclass
 class TextSource:
-    "Shards of text. Make one with `TextSource.local`, `.docstrings` or `.hub`."
+    "Hold shards of text. Make one with `TextSource.local`, `.docstrings` or `.hub`."
     files:list         # what `texts_of` reads
     split:str="train"  # or 'validation'
     column:str="text"  # the field or column with the text

@@ -123,7 +123,7 @@ def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
 
 @dataclass
 class TokenSource(TextSource):
-    "The folder that `prepare` made. Open one with `TokenSource.open`."
+    "Hold the folder that `prepare` made. Open one with `TokenSource.open`."
     plan:dict=field(default_factory=dict) # the content of cache.json
 
     def digest(self)->str:

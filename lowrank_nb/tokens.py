@@ -64,7 +64,8 @@ def _is_empty(tok:PreTrainedTokenizerBase)->bool:
 def load_tokenizer(
     name:str="t5-base", # a folder, a name on the hub, or 'bytes'
 )->PreTrainedTokenizerBase:
-    "Load a tokenizer with a padding and an end-of-text token. Raises `InputError`."
+    """Load a tokenizer with a padding and an end-of-text token. Raises `InputError` if it is not
+    available, or if it has no end-of-text token or no offsets."""
     if name.lower()=="bytes": return ByT5Tokenizer(extra_ids=0)
     path = Path(name).expanduser()
     is_path = path.is_dir() or path.is_absolute() or name.startswith(".")
