@@ -63,7 +63,8 @@ def style(env):
 def docs(env):
     "The site's pages can be made, and their links, figures and tables are right."
     with tempfile.TemporaryDirectory() as d:
-        tree, quarto = copy_of_tree(d, env), Path(d)/'bin'/'quarto'
+        tree = copy_of_tree(d, env)
+        quarto = Path(d)/'bin'/'quarto'
         quarto.parent.mkdir()
         quarto.write_text('#!/bin/sh\nexit 0\n')
         quarto.chmod(0o755)
@@ -104,7 +105,8 @@ def modules_of(line:str)->set[str]:
 
 def requirements(env):
     "Each requirement is imported, and each import is required by settings.ini or by an extra."
-    needed, optional = modules_of(settings()['requirements']), set()
+    needed = modules_of(settings()['requirements'])
+    optional = set()
     for key,line in settings().items():
         if key.endswith('_requirements') and not key.startswith('dev'): optional |= modules_of(line)
     must(not needed-imported(), f'no module imports {sorted(needed-imported())}')

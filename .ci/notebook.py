@@ -32,7 +32,9 @@ class Watch:
 
     def cell(self, shell, cell, *args, **kwargs):
         if cell.cell_type!='code': return run_cell(shell, cell, *args, **kwargs)
-        stored, cell.outputs, start = cell.outputs, [], time.perf_counter()
+        stored = cell.outputs
+        cell.outputs = []
+        start = time.perf_counter()
         try: return run_cell(shell, cell, *args, **kwargs)
         finally:
             seconds = round(time.perf_counter()-start, 2)

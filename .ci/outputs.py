@@ -56,7 +56,8 @@ def as_markdown(html:str)->str:
     "Turn a table of pandas into Markdown. Its last row of heads may name the index."
     parser = Rows()
     parser.feed(html)
-    heads, body = parser.rows[:parser.heads], parser.rows[parser.heads:]
+    heads = parser.rows[:parser.heads]
+    body = parser.rows[parser.heads:]
     names = heads.pop() if len(heads)>1 and not heads[-1][-1] else []
     head = [' '.join(dict.fromkeys(filter(None, column))) for column in zip(*heads)]
     for i,name in enumerate(names): head[i] = name or head[i]

@@ -215,7 +215,8 @@ def links(proc:Path)->Lines:
 def citations(proc:Path)->Lines:
     "Every [@key] is in references.bib, and every entry there is cited."
     bibliography = (proc/'references.bib').read_text(encoding='utf-8')
-    known, cited = set(re.findall(r'^@\w+\{([\w-]+),', bibliography, flags=re.M)), set()
+    known = set(re.findall(r'^@\w+\{([\w-]+),', bibliography, flags=re.M))
+    cited = set()
     for p in pages_in(proc):
         brackets = re.findall(r'\[[^\]]*@[^\]]*\]', without_code(prose(p)))
         keys = set(re.findall(r'(?<![\w.])@([a-z][\w-]*)', ' '.join(brackets)))

@@ -14,7 +14,11 @@ class Loop:
     betas, eps = (.9, .999), 1e-6
 
     def __init__(self, pairs, lr=1e-3, scale=.25):
-        self.pairs, self.lr, self.scale, self.t, self.state = pairs, lr, scale, 0, {}
+        self.pairs = pairs
+        self.lr = lr
+        self.scale = scale
+        self.t = 0
+        self.state = {}
 
     def direction(self, p):
         "Update the moments of a factor and return Adam's direction."

@@ -222,7 +222,11 @@ def name_of(what:str, n:int, *rank:int)->str:
 def killed(case:tuple, moments:Iterable[tuple])->dict: # what AXES names; what, n and perhaps rank
     "Kill a run again and again, resume it, and compare its end with that of an untouched one."
     clear("whole", "cut")
-    cmd, world, rng, hits, places = command(*case), case[3], random.Random(str(case)), [], []
+    cmd = command(*case)
+    world = case[3]
+    rng = random.Random(str(case))
+    hits = []
+    places = []
     run(cmd+" --save_dir whole", world)
     for what,n,*rank in moments:
         delay = rng.uniform(.001, .03) if what=="row" else 0

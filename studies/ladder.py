@@ -117,7 +117,8 @@ def seeded(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
 
 def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List the run with 20 bytes for each parameter of the method's own."
-    had, steps = tried(name, width, rows), budget(name, width)
+    had = tried(name, width, rows)
+    steps = budget(name, width)
     if not had or steps==budget("dense", width): return []
     method, extra, _ = LADDER[name]
     return [Once(method, best_rate(had), 0, steps, extra, width)]

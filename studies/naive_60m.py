@@ -30,7 +30,8 @@ from lowrank_nb.run_folder import find_checkpoint
 from lowrank_nb.token_cache import prepare
 
 ROWS = "nbs/results/naive_60m.jsonl"
-TEXT, T5 = "../shared/data/text/text-{}.*.jsonl.gz", "../shared/data/t5-base"
+TEXT = "../shared/data/text/text-{}.*.jsonl.gz"
+T5 = "../shared/data/t5-base"
 NAIVE = "--optimizer adamw --parameterization lowrank --loro_scope all"
 METHODS = {
     "dense": "--optimizer adamw --lr 0.001",
@@ -117,7 +118,9 @@ def parse()->argparse.Namespace:
     args = p.parse_args()
     if args.tiny:
         args.steps, args.batch_size, args.total_batch_size = 20, 4, 4
-        args.eval_tokens, args.device, args.rows = 2000, "cpu", f"{args.folder}/rows.jsonl"
+        args.eval_tokens = 2000
+        args.device = "cpu"
+        args.rows = f"{args.folder}/rows.jsonl"
     return args
 
 def main()->None:
