@@ -67,7 +67,10 @@ class Progress(Callback):
         every:int|None=None, # updates between the lines of a log; None: 20 lines a run
         bar:bool|None=None,  # None: a bar if stderr is a terminal
     ):
-        self.name, self.every, self.wants_bar, self.bar = name, every, bar, None
+        self.name = name
+        self.every = every
+        self.wants_bar = bar
+        self.bar = None
 
     def before_fit(self, trainer:Trainer)->None:
         "Open the bar."

@@ -65,7 +65,8 @@ def config_class(
 
         def __init__(self, factorize:dict|list|None=None, base_type:str|None=None, **kwargs:Any):
             super().__init__(**kwargs)
-            self.factorize, self.base_type = factorize, base_type or base.model_type
+            self.factorize = factorize
+            self.base_type = base_type or base.model_type
 
         @classmethod
         def from_dict(cls, config_dict:dict, **kwargs:Any)->PretrainedConfig:
@@ -124,7 +125,8 @@ class _SavesItself:
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path:Any, *args:Any, **kwargs:Any)->Any:
-        folder, wanted = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        folder = pretrained_model_name_or_path
+        wanted = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in _HUB if name in kwargs}
         first = folder and "base" in PretrainedConfig.get_config_dict(folder, **hub)[0]
         if first: kwargs["key_mapping"] = _FIRST | (kwargs.get("key_mapping") or {})

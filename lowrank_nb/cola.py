@@ -46,7 +46,9 @@ class CoLALinear(LowRankLinear):
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
-        self.act, self.act_name, self.recompute = activation(act), act, recompute
+        self.act = activation(act)
+        self.act_name = act
+        self.recompute = recompute
 
     def second_half(self, h:Tensor)->Tensor: # (..., rank) -> (..., out)
         return F.linear(self.act(h), self.B, self.bias)

@@ -63,7 +63,8 @@ def split_state(
 )->list[dict]: # a state dict for each
     "Split a combined state dict."
     if "optimizers" in state_dict: return state_dict["optimizers"] # the first format
-    groups, parts = list(state_dict["param_groups"]), []
+    groups = list(state_dict["param_groups"])
+    parts = []
     for o in optimizers:
         n = len(o.param_groups)
         parts.append(_part(state_dict, groups[:n]))

@@ -186,7 +186,7 @@ class SltrainFlags:
 
 @dataclass(frozen=True)
 class GaloreFlags:
-    "Hold the flags of GaLore and its kin."
+    "Hold the flags of GaLore, APOLLO and Fira."
     _argument_group_name = "GaLore, APOLLO and Fira"
     rank:int = flag(
         128, "rank of the gradient projection", valid=Range(1), read_by=IF_GALORE, metavar="R",

@@ -113,7 +113,8 @@ def demo(
 )->int: # exit code of the first run that fails, or 0
     "Train the control and four methods, and write a table and a figure."
     flags = demo_parser().parse(argv)
-    out, steps = _new_folder(flags.save_dir), flags.num_training_steps
+    out = _new_folder(flags.save_dir)
+    steps = flags.num_training_steps
     check_positive("--num_training_steps", steps)
     for name in DEMO:
         try: code = subprocess.run(demo_command(name, out, steps)).returncode

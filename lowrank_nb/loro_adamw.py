@@ -246,7 +246,9 @@ def _directions(self:LOROAdamW, group:dict, counts:dict)->dict: # parameter -> d
 @patch
 def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
     "Make one exact step on each pair of a factor group."
-    found, jobs, pairs = self._directions(group, counts), [], []
+    found = self._directions(group, counts)
+    jobs = []
+    pairs = []
     for B,A in zip(group["params"][::2], group["params"][1::2]):
         if B not in found and A not in found: continue
         dB, dA = (found.get(p, (None, None))[0] for p in (B, A))
@@ -289,7 +291,9 @@ def _decay_products(self:LOROAdamW, group:dict, riemannian:bool)->None:
 @patch
 def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
     "Make a plain step on every parameter of a group."
-    lr, betas, eps = float(group["lr"]), group["betas"], group["eps"]
+    lr = float(group["lr"])
+    betas = group["betas"]
+    eps = group["eps"]
     size = lr*(self.scale(group) if riemannian else 1)
     if size and group["product_decay"]: self._decay_products(group, riemannian)
     for t,ps in counts.items():
@@ -310,7 +314,9 @@ def loss_of(closure:Callable|None)->float|None:
 @torch.no_grad()
 def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
     "Make one update."
-    loss, self.last_exact, self.last_routes = loss_of(closure), False, []
+    loss = loss_of(closure)
+    self.last_exact = False
+    self.last_routes = []
     for g in self.param_groups:
         counts = self._by_count(g)
         g["updates"] += 1

@@ -76,7 +76,10 @@ def row_space(
     wait:bool=True,    # False: never make the host wait for a result
 )->tuple[Tensor,Tensor,Tensor]: # T, F, and (n,) which have arrived
     "Find the dominant row spaces of M by orthogonal iteration, in coordinates."
-    norm, E, T, last = torch.linalg.matrix_norm, None, CA, .1
+    norm = torch.linalg.matrix_norm
+    E = None
+    T = CA
+    last = .1
     arrived = hopeless = torch.zeros(len(F), dtype=torch.bool, device=F.device)
     for sweep in range(max_sweeps):
         T, old = torch.baddbmm(CA, PA, F, alpha=-lr), T
@@ -150,7 +153,8 @@ def coefs_by_sweeps(
     "Compute exact updates by orthogonal iteration on rank x rank matrices."
     KB, KA = inv_B@G.BdB, inv_A@G.AdA
     HB, HA = G.dBdB - G.BdB.mT@KB, G.dAdA - G.AdA.mT@KA
-    CA, BC = torch.baddbmm(G.AA, inv_B, G.AdA.mT, alpha=-lr), G.BB - lr*KA.mT
+    CA = torch.baddbmm(G.AA, inv_B, G.AdA.mT, alpha=-lr)
+    BC = G.BB - lr*KA.mT
     start = inv_B@(torch.linalg.inv_ex(CA)[0].mT@G.AA)*-lr
     T, F, arrived = row_space(CA, BC, inv_B@HA, inv_A@HB, start, lr, tol, wait=wait)
     N, K, fine = _balance(G, T, F, HA, HB, lr, arrived & trusted)
@@ -211,7 +215,8 @@ def coefs_by_svd(
     Z = _small_matrix(C, -lr*Q1*s1, -lr*(Q2*s2).T)
     left, right = _top_factors(Z, len(G.BB), dtype)
     p, q = C.shape
-    TB, TA = XA@((Q2/s2)@left[p:]), XB@((Q1/s1)@right[q:])
+    TB = XA@((Q2/s2)@left[p:])
+    TA = XB@((Q1/s1)@right[q:])
     return XB@(left[:p] - UdB@TB), TB, XA@(right[:q] - VdA@TA), TA
 
 # %% ../nbs/03_loro_fast.ipynb #abfecb94
@@ -254,7 +259,9 @@ def _groups(jobs:list[tuple])->list[list[int]]:
 def _fast_float32(jobs:list[tuple], wait:bool)->list[tuple]: # (B, A, route) of each job
     "Update by sweeps where they arrive, else by an SVD."
     wide = [[_widen(B, B), _widen(A, A), _widen(dB, B), _widen(dA, A)] for B,A,dB,dA,_ in jobs]
-    groups, tried, new = _groups(jobs), [], [None]*len(jobs)
+    groups = _groups(jobs)
+    tried = []
+    new = [None]*len(jobs)
     for group in groups:
         lr = jobs[group[0]][4]
         tried.append(_try_sweeps([wide[i] for i in group], lr, wait))

@@ -88,7 +88,8 @@ def init_factors(
         raise InputError('init: svd needs a dense weight, got None; expected from_linear(...)')
     if B.is_meta: return
     dtype = torch.promote_types(B.dtype, torch.float32)
-    b, a = torch.empty_like(B, dtype=dtype), torch.empty_like(A, dtype=dtype)
+    b = torch.empty_like(B, dtype=dtype)
+    a = torch.empty_like(A, dtype=dtype)
     if kind=='svd': b, a = _balanced_svd(weight.to(dtype), B.shape[1])
     elif kind=='const':
         for X in (b, a): X.fill_(number)
@@ -168,9 +169,8 @@ class _HasWeight(_HasProduct):
 
 # %% ../nbs/01_lowrank.ipynb #e0ebdbee
 class LowRankLinear(_HasWeight):
-    """Compute y = x Aᵀ Bᵀ (+ bias): a linear layer with W = B A, of rank at most `rank`.
-    x is (..., in), y (..., out), A (rank, in), B (out, rank). `alpha` scales W by alpha / rank.
-    Raises `InputError` unless 1 <= rank <= min(in, out)."""
+    """Compute y = x Aᵀ Bᵀ (+ bias) with `A` (rank, in), `B` (out, rank): W = B A of low rank.
+    `alpha` scales W by alpha / rank. Raises `InputError` unless 1 <= rank <= min(in, out)."""
     def __init__(self, in_features:int, out_features:int,
         rank:int,          # width between the factors
         bias:bool=False,

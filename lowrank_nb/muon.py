@@ -80,11 +80,14 @@ def orthogonalize_sharded(
     **how:object,         # see orthogonalize
 )->list[Tensor]:          # this process's parts of the results
     "Orthogonalize matrices whose parts are on several processes; each process makes some of them."
-    group, dtype = params[0].device_mesh.get_group(), iteration_type(parts[0])
-    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    group = params[0].device_mesh.get_group()
+    dtype = iteration_type(parts[0])
+    rank = dist.get_rank(group)
+    world = dist.get_world_size(group)
     owners = assign_jobs([newton_schulz_cost(p.shape) for p in params], world)
     of = [[i for i,owner in enumerate(owners) if owner==k] for k in range(world)]
-    sent, cuts = [x.to(dtype) for x in parts], [part_shapes(params[i]) for i in of[rank]]
+    sent = [x.to(dtype) for x in parts]
+    cuts = [part_shapes(params[i]) for i in of[rank]]
     shapes = [[cut[k] for cut in cuts] for k in range(world)]
     received = exchange([[sent[i] for i in theirs] for theirs in of], shapes, sent[0], group)
     dims = [params[i].placements[0].dim for i in of[rank]]
@@ -192,7 +195,8 @@ def _directions(self:Muon, group:dict, params:list)->list[Tensor]:
 def _update(self:Muon, group:dict, params:list)->None:
     "Step the matrices of a group that have a gradient."
     lr, sizes = float(group["lr"]), {}
-    directions, weights = self._directions(group, params), [local_part(p) for p in params]
+    directions = self._directions(group, params)
+    weights = [local_part(p) for p in params]
     if group["weight_decay"]: torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
     product_decay = group.get("product_decay", 0)
     if product_decay: decay_products(stepped_pairs(group["params"]), lr*product_decay)

@@ -278,7 +278,7 @@ def find_checkpoint(
     save_dir:str|Path|None=None, # the directory of the run, for "latest"
 )->Path:
     """Find the checkpoint to resume from and verify every file of it.
-    Raises `InputError` if there is none, or if it is damaged or too new."""
+    Raises `InputError` if it is missing, damaged or too new."""
     folder = _locate(where, save_dir)
     for name in _NEEDED:
         if not (folder/name).is_file():

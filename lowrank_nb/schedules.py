@@ -135,7 +135,9 @@ def multiplier(
     wsd_decay:float=.2,            # wsd: share of the updates in which the rate falls
 )->Callable[[int],float]:          # step -> multiplier of the peak learning rate
     "Return a schedule as a function of the step. Raises `InputError` for values out of range."
-    T, W, lo = num_training_steps, warmup_steps, min_lr_ratio
+    T = num_training_steps
+    W = warmup_steps
+    lo = min_lr_ratio
     name = _checked(name, T, W, lo, cycle_length, restart_warmup_steps, wsd_decay)
     if name=="const":  return lambda t: min(1., t/W) if W else 1.
     if name=="linear": return lambda t: linear(t, T, W)

@@ -252,8 +252,8 @@ def endpoint()->str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 def _probe(path:str)->None:
-    """Make one request, with the user's token. Raises what the hub answers if it refuses, or if it
-    is out of reach."""
+    """Make one request, with the user's token. Raises the hub's error if it rejects the request or
+    cannot be reached."""
     answer = get_session().get(f"{endpoint()}/{path}", headers=build_hf_headers(), timeout=10)
     refused = answer.status_code in (401, 403, 404)  # if it is busy, the client tries again
     if refused: hf_raise_for_status(answer)
@@ -300,8 +300,11 @@ class TextSource:
     column:str="text"  # the field or column with the text
 
     def read(self, file:str)->Iterator:
-        "Yield the documents of one shard."
-        return texts_of(file, self.column)
+        "Yield the documents of one shard. Raises `InputError` that names the flag."
+        try: yield from texts_of(file, self.column)
+        except InputError as e:
+            flag = FLAGS.get(self.split, FLAGS["validation"])
+            raise type(e)(f"{flag}: {e}") from None
 
     def digest(self)->str:
         "Hash the names and sizes of the files, without the folder that holds them."

@@ -67,7 +67,9 @@ def _whole(path:Path)->Iterator[IO]:
 def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str,
                    column:str="text")->int: # tokens
     "Tokenize one shard into `stem`.ids and `stem`.ends.npy."
-    ends, n, docs = [np.zeros(0, np.int64)], 0, texts_of(file, column)
+    ends = [np.zeros(0, np.int64)]
+    n = 0
+    docs = texts_of(file, column)
     with _whole(stem.with_suffix(".ids")) as f:
         while texts := list(islice(docs, 1000)):
             ids = encode(tok, texts, max_length)
@@ -110,7 +112,8 @@ def _size(path:Path)->int: return path.stat().st_size if path.is_file() else 0
 
 def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     "Raise `InputError` if a shard is damaged, or its text file has changed."
-    done, ids = stem.with_suffix(".json"), stem.with_suffix(".ids")
+    done = stem.with_suffix(".json")
+    ids = stem.with_suffix(".ids")
     size = read_json(done)["tokens"]*np.dtype(dtype).itemsize
     if _size(ids)!=size or not ids.is_file():
         raise InputError(f"{ids}: damaged, got {_size(ids)} bytes; expected {size}: "
@@ -138,7 +141,8 @@ def open(cls:TokenSource,
     split:str="train",
 )->TokenSource:
     "Open a cache. Raises `InputError` if it is unfinished or damaged, or its texts have changed."
-    out, plan = Path(folder), read_json(Path(folder)/"cache.json")
+    out = Path(folder)
+    plan = read_json(Path(folder)/"cache.json")
     stems = [out/f"{i:05d}" for i in range(len(plan["shards"]))]
     done = sum(s.with_suffix(".json").is_file() for s in stems)
     if done<len(stems):
@@ -150,7 +154,8 @@ def open(cls:TokenSource,
 @patch
 def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
     "Yield the documents of one shard, int32 ids."
-    stem, dtype = Path(file), np.dtype(self.plan["dtype"])
+    stem = Path(file)
+    dtype = np.dtype(self.plan["dtype"])
     try:
         ends = np.load(stem.with_suffix(".ends.npy"), allow_pickle=False)
         ids = np.memmap(stem.with_suffix(".ids"), dtype, "r") if len(ends) else None
@@ -164,7 +169,9 @@ def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
 @patch
 def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
     "Raise `InputError` for another tokenizer, or rows that need tokens that were cut."
-    folder, t, most = Path(self.files[0]).parent, self.plan["tokenizer"], self.plan["max_length"]
+    folder = Path(self.files[0]).parent
+    t = self.plan["tokenizer"]
+    most = self.plan["max_length"]
     if t["hash"]!=fingerprint(tok):
         raise InputError(f"--train_data_path: made with another tokenizer, got {folder}; "
                          f"expected --tokenizer {t['name']}")
@@ -202,7 +209,8 @@ def prepare(
     progress:bool=True,       # show a bar of shards on stderr
 )->TokenSource:
     "Tokenize each shard once. Raises `InputError` if `out` holds something else."
-    out, plan = Path(out), _plan(source, tokenizer, max_length)
+    out = Path(out)
+    plan = _plan(source, tokenizer, max_length)
     _begin(out, plan)
     stems = {out/f"{i:05d}": f for i,f in enumerate(source.files)}
     left = {s: f for s,f in stems.items() if not s.with_suffix(".json").is_file()}

@@ -51,7 +51,8 @@ def _from_hub(name:str)->PreTrainedTokenizerBase:
 @contextlib.contextmanager
 def _cache_lock()->Iterator[None]:
     "Let one process at a time fetch; the others find all files."
-    folder, lock = Path(HF_HUB_CACHE)/".locks", contextlib.nullcontext()
+    folder = Path(HF_HUB_CACHE)/".locks"
+    lock = contextlib.nullcontext()
     with contextlib.suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
     if os.access(folder, os.W_OK): lock = WeakFileLock(folder/"lowrank_nb_tokenizer.lock")
     with lock: yield
@@ -131,7 +132,8 @@ def table_of(
     "Put ids into rows of equal length; labels of padding are -100."
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     filled = np.arange(length) < lengths[:, None]
-    x, y = np.full(filled.shape, pad, np.int64), np.full(filled.shape, -100, np.int64)
+    x = np.full(filled.shape, pad, np.int64)
+    y = np.full(filled.shape, -100, np.int64)
     if len(ids): x[filled] = y[filled] = np.concatenate(ids)
     return dict(input_ids=x, labels=y)
 

@@ -119,7 +119,8 @@ class Tracker(Callback):
         flags:dict|None=None, # shown by the tracker, see public_flags
     ):
         self.to, self.save_dir, self.flags = to, Path(save_dir), flags or {}
-        self.name, self.writer = name or self.save_dir.name, None
+        self.name = name or self.save_dir.name
+        self.writer = None
 
     def before_fit(self, trainer:Trainer)->None:
         "Open the writer. Raises `InputError` if that fails."
