@@ -23,7 +23,7 @@ GPT2 = dict(
 KIND = os.environ.get('LOWRANK_KIND', 'lowrank')
 
 class Tester:
-    "What the common tests ask for: a config and inputs."
+    "Hold what the common tests ask for: a config and inputs."
     is_training, batch_size, seq_length = True, 2, 7
     num_hidden_layers = 2
     num_attention_heads = 4

@@ -32,7 +32,7 @@ configs:
 """
 
 class Repo:
-    "The files of one repository: path -> bytes or a local file."
+    "Hold the files of one repository: path -> bytes or a local file."
     def __init__(self, kind, name, files):
         self.kind, self.name, self.files = kind, name, files
 
@@ -211,7 +211,7 @@ def parse():
     p.add_argument('--tokenizer', required=True)
     p.add_argument('--port', type=int, default=0)
     p.add_argument('--fault', nargs='+', choices=Fault.kinds, help='faults of data files, in turn')
-    p.add_argument('--every', type=int, default=2, help='one of so many requests fails')
+    p.add_argument('--every', type=int, default=2, help='one request in this many fails')
     p.add_argument('--times', type=int, default=3, help='faults in all')
     p.add_argument('--after', type=int, default=0, help='requests before the first fault')
     p.add_argument('--stall', type=float, default=30, help='seconds of silence of a stall')

@@ -25,7 +25,7 @@ def first_line(source:str)->str:
     return lines[0][:90] if lines else ''
 
 class Watch:
-    "Runs each cell, measures its time and keeps what differs from the stored outputs."
+    "Run each cell, measure its time and keep what differs from the stored outputs."
     def __init__(self, path:Path, exact:bool, compare:bool):
         self.path, self.exact, self.compare = path, exact, compare
         self.differences, self.times = [], []

@@ -23,12 +23,12 @@ def joined(x)->str:
     return x if isinstance(x, str) else ''.join(x)
 
 def is_chatter(output:dict)->bool:
-    "Whether an output is a library's aside (stderr) or a progress bar."
+    "Check whether an output is a library's aside (stderr) or a progress bar."
     bar = 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
     return bar or output.get('name')=='stderr'
 
 class Rows(HTMLParser):
-    "Collects the cells of a table of pandas, row by row; a cell fills all columns that it spans."
+    "Collect the cells of a table of pandas, row by row; a cell fills all columns that it spans."
     def __init__(self):
         super().__init__()
         self.rows, self.heads, self.span, self.below = [], 0, 0, {}

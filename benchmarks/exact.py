@@ -48,7 +48,7 @@ def excess(job:tuple, new:tuple)->float:
     return float((moved-B@A).norm()/best-1)
 
 class HardCases:
-    "Factors that are ill-conditioned, rank-deficient or nearly tied."
+    "Draw factors that are ill-conditioned, rank-deficient or nearly tied."
     def __init__(self, m=512, n=512, rank=128):
         self.m, self.n, self.rank = m, n, rank
         self.generator = torch.Generator().manual_seed(1)

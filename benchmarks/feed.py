@@ -37,7 +37,7 @@ def tokenizer_alone(texts, tokenizer, packing:bool)->float:
     return sum(map(len, rows))/(time.perf_counter()-start)
 
 class Timed:
-    "A stream that measures how long its reader waits."
+    "Wrap a stream to measure how long its reader waits."
     def __init__(self, stream): self.stream, self.seconds = stream, 0.
 
     def __next__(self):

@@ -34,7 +34,7 @@ def synchronize():
     if torch.cuda.is_available(): torch.cuda.synchronize()
 
 class Passes:
-    "Forward, backward and a whole step of one model on random tokens."
+    "Run forward, backward or a whole step of one model on random tokens."
     def __init__(self, name:str, method:str, args):
         torch.manual_seed(0)
         model = build_model(name).to(args.device)
@@ -201,7 +201,7 @@ def parse():
     p.add_argument('--dtype', default='bfloat16', choices=('bfloat16', 'float32'))
     p.add_argument('--batch', type=int, default=64, help='sequences of 256 tokens')
     p.add_argument('--compile', action='store_true', help='each method eager and compiled')
-    p.add_argument('--batches', type=int, nargs='+', default=[1, 32], help='of decoding')
+    p.add_argument('--batches', type=int, nargs='+', default=[1, 32], help='decoding batches')
     p.add_argument('--budget', type=float, default=480, help='seconds after which no part begins')
     return p.parse_args()
 

@@ -16,7 +16,7 @@ GOALS = dict(lowrank=90, cola=88, lost1=82, lost5=82)
 BARE = 'bare products'
 
 class Readable(nn.Module):
-    "The readable forms: `x @ A.T @ B.T`, and LoST with fancy indexing."
+    "Hold the readable forms: `x @ A.T @ B.T`, and LoST with fancy indexing."
     def __init__(self, layer):
         super().__init__()
         self.layer = layer

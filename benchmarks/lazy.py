@@ -10,7 +10,7 @@ from lowrank_nb.models import build_model
 from lowrank_nb.optimizers import LOROAdamW, param_groups
 
 class Loop:
-    "The readable form: moments, direction and `lazy_update`, one pair after the other."
+    "Step by the readable form: moments, direction and `lazy_update`, one pair after the other."
     betas, eps = (.9, .999), 1e-6
 
     def __init__(self, pairs, lr=1e-3, scale=.25):

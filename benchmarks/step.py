@@ -18,7 +18,7 @@ GOALS = dict(llama_60m=1.4, llama_130m=1.45, llama_350m=1.9)
 THEIRS = "{}, Transformers' loss"
 
 class Step:
-    "A training step of one model, on random tokens."
+    "Make training steps of one model, on random tokens."
     def __init__(self, name:str, kind:str, own_loss:bool=False, compiled:bool=False):
         torch.manual_seed(0)
         self.model = build_model(name)

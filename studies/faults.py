@@ -61,7 +61,7 @@ def stop_after_row(step:int)->None:
     Metrics.on_row = on_row
 
 def is_operation(event:str, args:tuple)->bool:
-    "Whether an audit event opens a file for writing, or makes, renames or removes one."
+    "Check whether an audit event opens a file for writing, or makes, renames or removes one."
     writes = os.O_WRONLY|os.O_RDWR|os.O_CREAT
     if event=="open": return bool((args[2] or 0) & writes)
     return event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove")

@@ -112,7 +112,7 @@ def parse()->argparse.Namespace:
     p.add_argument("--total_batch_size", type=int, default=256, help="sequences of an update")
     p.add_argument("--eval_tokens", type=int, default=2_000_000)
     p.add_argument("--device", default="auto")
-    p.add_argument("--folder", default="checkpoints/naive_60m", help="of runs and tokens")
+    p.add_argument("--folder", default="checkpoints/naive_60m", help="folder of runs and tokens")
     p.add_argument("--rows", default=ROWS, help="file of results")
     p.add_argument("--tiny", action="store_true", help="1M parameters, 20 updates, on a CPU")
     args = p.parse_args()

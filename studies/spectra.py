@@ -178,7 +178,7 @@ def main()->None:
     origin = dict(setting=asdict(setting), data=data_hash(setting), columns=COLUMNS)
     kept = read_json(OUT) or dict(origin, methods={})
     if {k: kept[k] for k in origin}!=origin:
-        sys.exit(f"{OUT}: results of another setting or other data; expected none there")
+        sys.exit(f"{OUT}: has results of another setting or other data; expected no such file")
     for m in methods:
         if m in kept["methods"]: continue
         kept["methods"][m] = result = measure(m, setting)
