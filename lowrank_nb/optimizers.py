@@ -203,13 +203,13 @@ def make_optimizer(
     beta1:float=0.0,         # sgd's momentum, Adafactor's beta1; the Adam family has betas
     **kwargs:Any,            # of the optimizer, see below
 )->Optimizer:
-    """Make the optimizer called `name` over all trainable parameters. The Adam family takes betas
-    and eps, muon and spectron for the AdamW beside them. adamw, loro_adamw, muon and spectron take
-    decay, factors or product. loro_adamw takes loro_type,
-    loro_freq, lr_scaler, refresh and refresh_every; muon and spectron take others_lr, the rate of
-    the parameters that they leave to AdamW; galore_adamw, apollo and fira take rank,
-    update_proj_gap, scale and proj_type. Raises `InputError` for an unknown name or argument, or
-    for a missing library."""
+    """Make the optimizer called `name` over all trainable parameters.
+    The Adam family takes betas and eps; muon and spectron take them for the AdamW beside them.
+    adamw, loro_adamw, muon and spectron take decay: factors or product.
+    loro_adamw takes loro_type, loro_freq, lr_scaler, refresh and refresh_every.
+    muon and spectron take others_lr, the rate of the parameters that they leave to AdamW.
+    galore_adamw, apollo and fira take rank, update_proj_gap, scale and proj_type.
+    Raises `InputError` for an unknown name or argument, or for a missing library."""
     name = pick(name, OPTIMIZERS, "--optimizer")
     known = arguments_of(name)
     if "beta1" in known or beta1: kwargs["beta1"] = beta1

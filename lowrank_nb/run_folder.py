@@ -307,5 +307,5 @@ def _locate(where:str|Path, save_dir:str|Path|None)->Path:
 def _advise(damaged:Path)->str:
     whole = [path for path in checkpoints(damaged.parent)
              if step_of(path)<step_of(damaged) and not find_damage(path)]
-    if whole: return f"expected a complete one, such as {whole[-1]}"
+    if whole: return f"expected a complete one: --continue_from {whole[-1]}"
     return "expected a complete one, and no earlier one is"

@@ -50,9 +50,7 @@ def _valid(text:str)->str:
 def _text_of(line:bytes, where:str, column:str="text")->str:
     "Return the text of a line, empty if it is null. Raises `InputError` that names the line."
     try: record = _record(line)
-    except ValueError as e:
-        reason = str(e).partition(":")[0]
-        raise InputError(f"{where} is not JSON ({reason}); expected JSON lines") from None
+    except ValueError: raise InputError(f"{where} is not JSON; expected JSON lines") from None
     if not isinstance(record, dict):
         kind = type(record).__name__
         raise InputError(f"{where} is not an object, got {kind}; expected JSON lines")
@@ -118,8 +116,7 @@ def _paragraphs(file:IO, name:str)->Iterator[str]:
     "Yield the parts of a plain text between blank lines. Raises `InputError` for UTF-16."
     part, warned = [], False
     for line in io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"):
-        if "\0" in line:
-            raise InputError(f"{name}: not text, got zero bytes; expected text in UTF-8")
+        if "\0" in line: raise InputError(f"{name}: not text, got zero bytes; expected UTF-8")
         if "\ufffd" in line and not warned:
             log.warning(f"{name}: has bytes that are not UTF-8; they are read as U+FFFD")
             warned = True
