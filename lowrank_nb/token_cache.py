@@ -26,7 +26,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 from .core import InputError
 from .files import read_json, write_json
 from .models import vocabulary_size
-from .texts import TextSource, digest_of, texts_of, unreadable
+from .texts import TextSource, digest_of, unreadable
 from .tokens import encode
 
 # %% ../nbs/32_token_cache.ipynb #46a99842
@@ -69,7 +69,7 @@ def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str,
     "Tokenize one shard into `stem`.ids and `stem`.ends.npy."
     ends = [np.zeros(0, np.int64)]
     n = 0
-    docs = texts_of(file, column)
+    docs = TextSource([file], column=column).read(file) # its errors name the flag
     with _whole(stem.with_suffix(".ids")) as f:
         while texts := list(islice(docs, 1000)):
             ids = encode(tok, texts, max_length)
