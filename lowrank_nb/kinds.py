@@ -40,7 +40,7 @@ class FactorizeConfig:
     svd_rank:int=256       # lost, svd: singular values past the rank that make the score
     gamma:float=0.5        # lost: weight of the low-rank half; the columns get 1-gamma
     inverse:bool=False     # lost, svd: the lowest scores instead of the highest
-    density:float=0.03     # sltrain: share of the places of W that have a value of S
+    density:float=0.03     # sltrain: share of the entries of W that have a value in S
     dlr_alpha:float=1.0    # dlr: strength of the residual
 
 # %% ../nbs/09_kinds.ipynb #545b6bd3
