@@ -40,7 +40,7 @@ def copy_of_tree(folder, env)->Path:
     return tree
 
 def in_sync(env):
-    "Export and clean change nothing."
+    "Check that export and clean change nothing."
     with tempfile.TemporaryDirectory() as d:
         tree = copy_of_tree(d, env)
         sh('nbdev_export', cwd=tree, env=env)
@@ -49,7 +49,7 @@ def in_sync(env):
         must(not changed, f'nbdev_export and nbdev_clean change\n{changed}')
 
 def outputs_stored(env):
-    "No notebook stores an error or an absolute path."
+    "Check that no notebook stores an error or an absolute path."
     for p in notebooks():
         text = p.read_text(encoding='utf-8')
         outputs = [o for c in json.loads(text)['cells'] for o in c.get('outputs', [])]
@@ -61,9 +61,10 @@ def style(env):
     sh(sys.executable, '-m', 'ruff', 'check', '--quiet', '.', env=env)
 
 def docs(env):
-    "The site's pages can be made, and their links, figures and tables are right."
+    "Make the site's pages, and check their links, figures and tables."
     with tempfile.TemporaryDirectory() as d:
-        tree, quarto = copy_of_tree(d, env), Path(d)/'bin'/'quarto'
+        tree = copy_of_tree(d, env)
+        quarto = Path(d)/'bin'/'quarto'
         quarto.parent.mkdir()
         quarto.write_text('#!/bin/sh\nexit 0\n')
         quarto.chmod(0o755)
@@ -103,13 +104,14 @@ def modules_of(line:str)->set[str]:
     return {IMPORTED_AS.get(n, n).replace('-', '_') for n in names}
 
 def requirements(env):
-    "Each requirement is imported, and each import is required by settings.ini or by an extra."
-    needed, optional = modules_of(settings()['requirements']), set()
+    "Check that each requirement is imported, and each import required by settings.ini or an extra."
+    needed = modules_of(settings()['requirements'])
+    optional = set()
     for key,line in settings().items():
         if key.endswith('_requirements') and not key.startswith('dev'): optional |= modules_of(line)
     must(not needed-imported(), f'no module imports {sorted(needed-imported())}')
     missing = imported()-needed-optional-NOT_DECLARED
-    must(not missing, f'settings.ini does not name {sorted(missing)}')
+    must(not missing, f'settings.ini lacks {sorted(missing)}')
 
 WITHOUT_EXTRAS = '''import sys
 extras = "pytorch_optimizer torchao accelerate lm_eval tensorboard wandb trackio nbdev".split()

@@ -120,7 +120,7 @@ from lowrank_nb.tokens import load_tokenizer
 print(len(load_tokenizer("t5-base")), len(TextSource.hub().files))'''
 
 def private_hub(env):
-    "A hub that asks for a token opens with it; without it there is one line."
+    "Check that a hub that asks for a token opens with it, and ends in one line without it."
     def needs_token(handler):
         if handler.headers.get('Authorization')=='Bearer hf_test': return False
         handler.send(dict(error='no'), 401)
@@ -135,7 +135,7 @@ def private_hub(env):
         must(said[0]=='32100' and int(said[1])>0, said)
 
 def half_fetched(env):
-    "Four processes that fetch a tokenizer at once all get it, also from a half-filled cache."
+    "Check that 4 processes fetch a tokenizer at once, also from a half-filled cache."
     load = 'from lowrank_nb.tokens import load_tokenizer; print(len(load_tokenizer("t5-base")))'
     with tempfile.TemporaryDirectory() as home, serve(C4, T5) as address:
         env = dict(env, HF_ENDPOINT=address, HF_HUB_DISABLE_XET='1', HF_HOME=home)
@@ -148,7 +148,7 @@ def half_fetched(env):
                 if file.name!='tokenizer_config.json': file.unlink()
 
 def refuses(env):
-    "One line and exit code 2; of two processes only one speaks."
+    "Check for one line and exit code 2, also from two processes."
     bad = ['run_c4.py', '--model_config', 'llama_9m', '--batch_size', '2', '--optimizer', 'adamv']
     r = sh(*PYTHON, *bad, env=env, code=2)
     must(r.stderr.count('\n')==1 and '--optimizer' in r.stderr, r.stderr)
@@ -156,7 +156,7 @@ def refuses(env):
     must(r.stderr.count('run_c4.py: ')==1, r.stderr)
 
 def no_hub(env):
-    "A hub that cannot be reached ends the run within 30 s, in one line."
+    "Check that a hub that cannot be reached ends the run within 30 s, in one line."
     start = time.time()
     env = dict(env, HF_ENDPOINT='http://127.0.0.1:9')
     flags = '--model_config llama_9m --batch_size 2 --c4_local False'.split()
@@ -186,7 +186,7 @@ def demo(env):
         must((out/'table.md').is_file() and (out/'curves.png').is_file(), 'table or figure missing')
 
 def recipe(env):
-    "A recipe of the package by name, with flags of the command line over it."
+    "Train by the name of a recipe, with flags of the command line over it."
     with tempfile.TemporaryDirectory() as d:
         flags = '--config laptop --num_training_steps 2 --warmup_steps 1 --eval_tokens 500'.split()
         sh(*PYTHON, 'run_c4.py', *flags, '--save_dir', f'{d}/run', env=env)

@@ -23,9 +23,11 @@ GPT2 = dict(
 KIND = os.environ.get('LOWRANK_KIND', 'lowrank')
 
 class Tester:
-    "What the common tests ask for: a config and inputs."
+    "Hold what the common tests ask for: a config and inputs."
     is_training, batch_size, seq_length = True, 2, 7
-    num_hidden_layers, num_attention_heads, hidden_size = 2, 4, 32
+    num_hidden_layers = 2
+    num_attention_heads = 4
+    hidden_size = 32
     def __init__(self, parent, name, low_rank):
         fields = GPT2 if name=='gpt2' else WIDE
         self.config = AutoConfig.for_model(name, **fields)

@@ -32,7 +32,7 @@ configs:
 """
 
 class Repo:
-    "The files of one repository: path -> bytes or a local file."
+    "Hold the files of one repository: path -> bytes or a local file."
     def __init__(self, kind, name, files):
         self.kind, self.name, self.files = kind, name, files
 
@@ -138,7 +138,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def file(self, repo, path):
         if path not in repo.files: return self.send(b'', 404, X_Error_Code='EntryNotFound')
-        data, size, span = repo.data(path), repo.size(path), self.headers.get('Range')
+        data = repo.data(path)
+        size = repo.size(path)
+        span = self.headers.get('Range')
         head = dict(ETag=f'"{repo.etag(path)}"', Accept_Ranges='bytes')
         if span is None: return self.send(data, **head)
         first,_,last = span.removeprefix('bytes=').partition('-')
@@ -152,7 +154,10 @@ class Fault:
     `stall`: half a body, then silence; `429` (with Retry-After) and `503`: no body."""
     kinds = 'drop', 'stall', '429', '503'
     def __init__(self, *turns, every=2, times=3, seconds=30, after=0):
-        self.turns, self.every, self.left, self.seconds = cycle(turns), every, times, seconds
+        self.turns = cycle(turns)
+        self.every = every
+        self.left = times
+        self.seconds = seconds
         self.seen, self.lock = -after, threading.Lock()
 
     def next_kind(self):
@@ -206,7 +211,7 @@ def parse():
     p.add_argument('--tokenizer', required=True)
     p.add_argument('--port', type=int, default=0)
     p.add_argument('--fault', nargs='+', choices=Fault.kinds, help='faults of data files, in turn')
-    p.add_argument('--every', type=int, default=2, help='one of so many requests fails')
+    p.add_argument('--every', type=int, default=2, help='one request in this many fails')
     p.add_argument('--times', type=int, default=3, help='faults in all')
     p.add_argument('--after', type=int, default=0, help='requests before the first fault')
     p.add_argument('--stall', type=float, default=30, help='seconds of silence of a stall')

@@ -25,14 +25,16 @@ def first_line(source:str)->str:
     return lines[0][:90] if lines else ''
 
 class Watch:
-    "Runs each cell, measures its time and keeps what differs from the stored outputs."
+    "Run each cell, measure its time and keep what differs from the stored outputs."
     def __init__(self, path:Path, exact:bool, compare:bool):
         self.path, self.exact, self.compare = path, exact, compare
         self.differences, self.times = [], []
 
     def cell(self, shell, cell, *args, **kwargs):
         if cell.cell_type!='code': return run_cell(shell, cell, *args, **kwargs)
-        stored, cell.outputs, start = cell.outputs, [], time.perf_counter()
+        stored = cell.outputs
+        cell.outputs = []
+        start = time.perf_counter()
         try: return run_cell(shell, cell, *args, **kwargs)
         finally:
             seconds = round(time.perf_counter()-start, 2)

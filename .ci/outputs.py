@@ -23,12 +23,12 @@ def joined(x)->str:
     return x if isinstance(x, str) else ''.join(x)
 
 def is_chatter(output:dict)->bool:
-    "Whether an output is a library's aside (stderr) or a progress bar."
+    "Check whether an output is a library's aside (stderr) or a progress bar."
     bar = 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
     return bar or output.get('name')=='stderr'
 
 class Rows(HTMLParser):
-    "Collects the cells of a table of pandas, row by row; a cell fills all columns that it spans."
+    "Collect the cells of a table of pandas, row by row; a cell fills all columns that it spans."
     def __init__(self):
         super().__init__()
         self.rows, self.heads, self.span, self.below = [], 0, 0, {}
@@ -56,7 +56,8 @@ def as_markdown(html:str)->str:
     "Turn a table of pandas into Markdown. Its last row of heads may name the index."
     parser = Rows()
     parser.feed(html)
-    heads, body = parser.rows[:parser.heads], parser.rows[parser.heads:]
+    heads = parser.rows[:parser.heads]
+    body = parser.rows[parser.heads:]
     names = heads.pop() if len(heads)>1 and not heads[-1][-1] else []
     head = [' '.join(dict.fromkeys(filter(None, column))) for column in zip(*heads)]
     for i,name in enumerate(names): head[i] = name or head[i]

@@ -101,7 +101,7 @@ DRAWS = re.compile(r'\bdraw_(?:curves|rates|costs|runs)\(')
 GIVEN = re.compile(r'unit=["\']byte["\']')
 
 def other_unit(code:str)->bool:
-    "Whether a cell draws real losses per token: by its own words, or by a default of `plots`."
+    "Check whether a cell draws real losses per token: by its words, or by a default of `plots`."
     if 'fig-alt' not in code or re.search('fig-alt: .*made-up', code): return False
     left = len(DRAWS.findall(code)) - len(GIVEN.findall(code))
     return bool(TOKENS.search(code)) or left>0 and not BYTES.search(code)
@@ -215,7 +215,8 @@ def links(proc:Path)->Lines:
 def citations(proc:Path)->Lines:
     "Every [@key] is in references.bib, and every entry there is cited."
     bibliography = (proc/'references.bib').read_text(encoding='utf-8')
-    known, cited = set(re.findall(r'^@\w+\{([\w-]+),', bibliography, flags=re.M)), set()
+    known = set(re.findall(r'^@\w+\{([\w-]+),', bibliography, flags=re.M))
+    cited = set()
     for p in pages_in(proc):
         brackets = re.findall(r'\[[^\]]*@[^\]]*\]', without_code(prose(p)))
         keys = set(re.findall(r'(?<![\w.])@([a-z][\w-]*)', ' '.join(brackets)))
@@ -244,7 +245,7 @@ def documented(page:Path)->set[str]:
     return names
 
 def without_source(page:Path)->bool:
-    "Whether no documentation links to its source: nbdev's entry point is not installed."
+    "Check whether no documentation links to its source: nbdev's entry point is not installed."
     docs = [c for c in cells(page) if c['cell_type']=='code' and 'show_doc' in source(c)]
     text = [''.join(d.get('text/markdown', '')) for c in docs for d in data_of(c)]
     # one link is enough: torch wraps an optimizer's `step`, which therefore has none

@@ -39,7 +39,8 @@ def readme()->tuple[str,bytes|None]:
 
 def main():
     text, figure = readme()
-    file, picture = ROOT/'README.md', ROOT/'nbs'/'images'/'learning.png'
+    file = ROOT/'README.md'
+    picture = ROOT/'nbs'/'images'/'learning.png'
     if '--check' not in sys.argv:
         file.write_text(text, encoding='utf-8')
         if figure: picture.write_bytes(figure)

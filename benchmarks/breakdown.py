@@ -12,7 +12,8 @@ from common import finish, flag_parser, median, ratio_row, row, seconds_of
 from step import Step
 
 VOCABULARY = 32000
-BLOCKS, WIDE = 'products of the blocks', 'head, loss, embedding'
+BLOCKS = 'products of the blocks'
+WIDE = 'head, loss, embedding'
 PRODUCTS = 'aten::mm', 'aten::addmm', 'aten::bmm', 'aten::baddbmm'
 HEAD = HEAD_PRODUCTS, HEAD_REST = 'products of the head', 'softmax, loss and copies'
 PAIR = 'dense', 'lowrank'
@@ -72,7 +73,8 @@ def loss_rows(name:str, repeats:int)->list[dict]:
                 rows.append(row(f'{name} {kind}, {who} loss: {q}, seconds', value, model=name,
                                 kind=kind, own=own, part=q))
         ours, theirs = ([x['step'] for x in seen[kind, own]] for own in (True, False))
-        rest, whole = median([x[HEAD_REST] for x in seen[kind, False]]), median(theirs)
+        rest = median([x[HEAD_REST] for x in seen[kind, False]])
+        whole = median(theirs)
         what = f'{name} {kind}: step, times faster than with Transformers’ loss'
         rows.append(ratio_row(what, theirs, ours, model=name, kind=kind,
                               ceiling=whole/(whole-rest)))
@@ -81,7 +83,10 @@ def loss_rows(name:str, repeats:int)->list[dict]:
 def model_rows(name:str, repeats:int)->list[dict]:
     "Break down the steps of one model."
     steps = {k: Step(name, k) for k in PAIR}
-    seen, rates, rows, totals = {k: [] for k in PAIR}, [], [], {}
+    seen = {k: [] for k in PAIR}
+    rates = []
+    rows = []
+    totals = {}
     for s in steps.values(): s()  # warms up, and makes the moments
     for _ in range(repeats):
         rates.append(square_rate())
@@ -99,7 +104,8 @@ def model_rows(name:str, repeats:int)->list[dict]:
     return [*rows, row(what, totals['dense']/totals['lowrank'])]
 
 def main():
-    parser, rows = flag_parser(__doc__, threads=(1,), repeats=3), []
+    parser = flag_parser(__doc__, threads=(1,), repeats=3)
+    rows = []
     models = ['llama_60m', 'llama_130m', 'llama_350m']
     parser.add_argument('--models', nargs='+', default=models)
     parser.add_argument('--loss', action='store_true',

@@ -36,7 +36,8 @@ def decode(model, token, tokens:int):
     cache = None
     for _ in range(tokens):
         out = model(input_ids=token, past_key_values=cache, use_cache=True)
-        token, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
+        token = out.logits[:, -1:].argmax(-1)
+        cache = out.past_key_values
 
 def rows_of(name:str, batch:int, args)->list[dict]:
     "Measure one model and batch size."
@@ -48,7 +49,8 @@ def rows_of(name:str, batch:int, args)->list[dict]:
     def answer(model): return lambda: decode(model, ids[:, :1], args.tokens)
     first = interleave({m: prompt(o) for m,o in models.items()}, args.repeats, synchronize)
     then = interleave({m: answer(o) for m,o in models.items()}, args.repeats, synchronize)
-    rows, read = [], {m: bytes_read(o) for m,o in models.items()}
+    rows = []
+    read = {m: bytes_read(o) for m,o in models.items()}
     for m in models:
         label = f'{name} {m}, batch {batch}'
         speeds = batch*args.prompt/median(first[m]), batch*args.tokens/median(then[m])

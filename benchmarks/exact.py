@@ -48,7 +48,7 @@ def excess(job:tuple, new:tuple)->float:
     return float((moved-B@A).norm()/best-1)
 
 class HardCases:
-    "Factors that are ill-conditioned, rank-deficient or nearly tied."
+    "Draw factors that are ill-conditioned, rank-deficient or nearly tied."
     def __init__(self, m=512, n=512, rank=128):
         self.m, self.n, self.rank = m, n, rank
         self.generator = torch.Generator().manual_seed(1)
@@ -66,7 +66,8 @@ class HardCases:
         return B, self.basis(self.rank)@(self.basis(self.n)*s).T
 
     def job(self, B, A, rms=.01, lr=.01):
-        dB, dA = rms*self.normal(self.m, self.rank), rms*self.normal(self.rank, self.n)
+        dB = rms*self.normal(self.m, self.rank)
+        dA = rms*self.normal(self.rank, self.n)
         return *(x.float() for x in (B, A, dB, dA)), lr
 
     def __iter__(self):
@@ -106,9 +107,11 @@ def hard_rows(repeats:int)->list[dict]:
     for what,job in HardCases():
         routes = []
         new = fast_exact_update(*job, routes)
-        label, value = 'error of the product', error(job, new)
+        label = 'error of the product'
+        value = error(job, new)
         if 'ties' in what:
-            label, value = 'further from the moved matrix than the best', excess(job, new)
+            label = 'further from the moved matrix than the best'
+            value = excess(job, new)
         rows.append(row(f'{what}: {label}', value, 1e-4, higher=False, route=routes[0]))
         ways = dict(readable=lambda job=job: readable_update(*job),
                     ours=lambda job=job: fast_exact_update(*job))
@@ -120,7 +123,8 @@ def hard_rows(repeats:int)->list[dict]:
 def share_rows()->list[dict]:
     "Measure what exact updates add to a training step of the 60M model."
     model = factorize(build_model('llama_60m'), FactorizeConfig(attn_rank=128, mlp_rank=128))
-    loss, x = LMLoss(model), torch.randint(0, 32000, (4, 256))
+    loss = LMLoss(model)
+    x = torch.randint(0, 32000, (4, 256))
     def optimizer(every):
         return LOROAdamW(param_groups(model), lr=1e-5, exact_every=every, refresh='all',
                          refresh_every=NEVER)

@@ -37,7 +37,7 @@ def tokenizer_alone(texts, tokenizer, packing:bool)->float:
     return sum(map(len, rows))/(time.perf_counter()-start)
 
 class Timed:
-    "A stream that measures how long its reader waits."
+    "Wrap a stream to measure how long its reader waits."
     def __init__(self, stream): self.stream, self.seconds = stream, 0.
 
     def __next__(self):
@@ -54,13 +54,15 @@ def waiting(source, tokenizer, updates:int=130)->float:
     opt = make_optimizer('adamw', model)
     stream = Timed(TrainStream(source, tokenizer, 8))
     schedule = make_schedule(opt, 'const', updates, warmup_steps=0)
-    trainer, start = Trainer(model, opt, schedule, stream, updates), time.perf_counter()
+    trainer = Trainer(model, opt, schedule, stream, updates)
+    start = time.perf_counter()
     trainer.fit()
     return 100*stream.seconds/(time.perf_counter()-start)
 
 def cases_of(source, cache, t5, as_bytes)->dict:
     "Return name -> function that gives tokens a second."
-    texts, cases = [t for f in source.files for t in texts_of(f)], {}
+    texts = [t for f in source.files for t in texts_of(f)]
+    cases = {}
     for how,packing in (('padded', False), ('packed', True)):
         def of(function, *args, packing=packing): return lambda: function(*args, packing)
         cases[f't5 tokenizer alone, {how}'] = of(tokenizer_alone, texts, t5)
@@ -76,7 +78,8 @@ def main():
     args, rows = parser.parse_args(), []
     torch.set_num_threads(1)
     source = TextSource.local(f'{args.data}/c4-train.*.json.gz')
-    t5, as_bytes = load_tokenizer(args.tokenizer), load_tokenizer('bytes')
+    t5 = load_tokenizer(args.tokenizer)
+    as_bytes = load_tokenizer('bytes')
     with tempfile.TemporaryDirectory() as d:
         cache = prepare(source, t5, f'{d}/cache', progress=False)
         cases = cases_of(source, cache, t5, as_bytes)

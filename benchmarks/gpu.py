@@ -34,15 +34,17 @@ def synchronize():
     if torch.cuda.is_available(): torch.cuda.synchronize()
 
 class Passes:
-    "Forward, backward and a whole step of one model on random tokens."
+    "Run forward, backward or a whole step of one model on random tokens."
     def __init__(self, name:str, method:str, args):
         torch.manual_seed(0)
-        model, rank = build_model(name).to(args.device), RANKS[name]
+        model = build_model(name).to(args.device)
+        rank = RANKS[name]
         config = FactorizeConfig(attn_rank=rank, mlp_rank=rank, **METHODS[method])
         if method!='dense': factorize(model, config)
         self.args, self.low = args, args.dtype=='bfloat16'
         self.flops = 3*cost_report(model, 256)[-1]['flops']  # per token, forward and backward
-        shape, vocabulary = (args.batch, 256), model.config.vocab_size
+        shape = (args.batch, 256)
+        vocabulary = model.config.vocab_size
         self.x = torch.randint(0, vocabulary, shape, device=args.device)
         self.loss = self.eager = LMLoss(model)
         if method=='lowrank':
@@ -167,7 +169,8 @@ def exact_steps(device):
     torch.manual_seed(0)
     jobs = []
     for m,n in [(64, 48)]*3+[(48, 96)]*2:
-        B, A = torch.linalg.qr(torch.randn(m, 8))[0], torch.linalg.qr(torch.randn(n, 8))[0].T
+        B = torch.linalg.qr(torch.randn(m, 8))[0]
+        A = torch.linalg.qr(torch.randn(n, 8))[0].T
         directions = .1*torch.randn(m, 8), .1*torch.randn(8, n)
         jobs.append((*(x.contiguous().to(device) for x in (B, A, *directions)), .01))
     return [b@a for b,a in exact_updates(jobs)]
@@ -198,7 +201,7 @@ def parse():
     p.add_argument('--dtype', default='bfloat16', choices=('bfloat16', 'float32'))
     p.add_argument('--batch', type=int, default=64, help='sequences of 256 tokens')
     p.add_argument('--compile', action='store_true', help='each method eager and compiled')
-    p.add_argument('--batches', type=int, nargs='+', default=[1, 32], help='of decoding')
+    p.add_argument('--batches', type=int, nargs='+', default=[1, 32], help='decoding batches')
     p.add_argument('--budget', type=float, default=480, help='seconds after which no part begins')
     return p.parse_args()
 

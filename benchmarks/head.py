@@ -55,7 +55,8 @@ def largest_difference(x)->float:
 
 def measure(vocabulary:int, hidden:int, args)->list[dict]:
     "Return the rows of one size."
-    x, size = inputs(vocabulary, hidden, .1), f'vocabulary {vocabulary}, hidden {hidden}'
+    x = inputs(vocabulary, hidden, .1)
+    size = f'vocabulary {vocabulary}, hidden {hidden}'
     what = f'{size}: largest relative difference of loss and gradients'
     rows = [row(what, largest_difference(x), 1e-6, higher=False)]
     for t in args.threads:

@@ -16,7 +16,7 @@ GOALS = dict(lowrank=90, cola=88, lost1=82, lost5=82)
 BARE = 'bare products'
 
 class Readable(nn.Module):
-    "The readable forms: `x @ A.T @ B.T`, and LoST with fancy indexing."
+    "Hold the readable forms: `x @ A.T @ B.T`, and LoST with fancy indexing."
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
@@ -48,8 +48,10 @@ def bare_products(x, g, rank:int):
     (tokens, n_in), out = x.shape, g.shape[1]
     x = x.detach()
     A, B = torch.randn(rank, n_in), torch.randn(out, rank)
-    h, dh = torch.empty(tokens, rank), torch.empty(tokens, rank)
-    y, dx = torch.empty(tokens, out), torch.empty(tokens, n_in)
+    h = torch.empty(tokens, rank)
+    dh = torch.empty(tokens, rank)
+    y = torch.empty(tokens, out)
+    dx = torch.empty(tokens, n_in)
     dB, dA = torch.empty(out, rank), torch.empty(rank, n_in)
     def run():
         torch.mm(x, A.T, out=h)
@@ -83,7 +85,8 @@ def time_block(shapes, rank:int, tokens:int, repeats:int)->tuple[dict,dict]:
     total, ideal = {}, {}
     for out,n_in,many in shapes:
         made = layers(out, n_in, rank)
-        x, g = torch.randn(tokens, n_in, requires_grad=True), torch.randn(tokens, out)
+        x = torch.randn(tokens, n_in, requires_grad=True)
+        g = torch.randn(tokens, out)
         steps = {k: forward_backward(layer, x, g) for k,(layer,_) in made.items()}
         steps[BARE] = bare_products(x, g, rank)
         made[BARE] = None, made['lowrank'][1]
@@ -106,7 +109,8 @@ def speed_rows(model:str, threads:int, total:dict, ideal:dict)->list[dict]:
 
 def memory_rows(tokens:int)->list[dict]:
     "Return what CoLA keeps for the backward pass, with and without recomputing."
-    x, linear = torch.randn(tokens, 512, requires_grad=True), nn.Linear(512, 1376, bias=False)
+    x = torch.randn(tokens, 512, requires_grad=True)
+    linear = nn.Linear(512, 1376, bias=False)
     rows = []
     for how,goal in (('eager', None), ('recompute', tokens*128*4/2**20)):
         layer = CoLALinear.from_linear(linear, 128, recompute=how=='recompute')

@@ -10,11 +10,15 @@ from lowrank_nb.models import build_model
 from lowrank_nb.optimizers import LOROAdamW, param_groups
 
 class Loop:
-    "The readable form: moments, direction and `lazy_update`, one pair after the other."
+    "Step by the readable form: moments, direction and `lazy_update`, one pair after the other."
     betas, eps = (.9, .999), 1e-6
 
     def __init__(self, pairs, lr=1e-3, scale=.25):
-        self.pairs, self.lr, self.scale, self.t, self.state = pairs, lr, scale, 0, {}
+        self.pairs = pairs
+        self.lr = lr
+        self.scale = scale
+        self.t = 0
+        self.state = {}
 
     def direction(self, p):
         "Update the moments of a factor and return Adam's direction."

@@ -13,7 +13,9 @@ from lowrank_nb.resume import Save
 from lowrank_nb.schedules import make_schedule
 from lowrank_nb.training import Trainer
 
-MODEL, RANK, PAIR = 'llama_9m', 32, ('ordinary', 'with --save_async')
+MODEL = 'llama_9m'
+RANK = 32
+PAIR = ('ordinary', 'with --save_async')
 
 def trainer_of()->Trainer:
     "Make a trainer after one step: weights and moments, as in a run."
@@ -39,7 +41,8 @@ def waits(trainer:Trainer, repeats:int)->dict[str,list[float]]:
     return seconds
 
 def main():
-    args, rows = flag_parser(__doc__, threads=(1,), repeats=5).parse_args(), []
+    args = flag_parser(__doc__, threads=(1,), repeats=5).parse_args()
+    rows = []
     disable_progress_bar()
     trainer = trainer_of()
     n = trainer.model.num_parameters()

@@ -35,7 +35,8 @@ def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]:
     Returns the parts of this process."""
     world, rank = dist.get_world_size(), dist.get_rank()
     ranks = [j[0].shape[1] for j in jobs]
-    owner, tables = assign_jobs(costs, world), reduced_tables(jobs, ranks)
+    owner = assign_jobs(costs, world)
+    tables = reduced_tables(jobs, ranks)
     def jobs_of_process(o): return [i for i in range(len(jobs)) if owner[i]==o]
     coefficients = {}
     for i in jobs_of_process(rank):
@@ -105,7 +106,8 @@ def time_ways(ways:dict, repeats:int)->dict[str,list[float]]:
 def rows_of(name:str, r:int, args)->list[dict]:
     "Measure one model."
     torch.manual_seed(0)
-    jobs, where = jobs_of(name, r, args.blocks, .3), f'{name} r={r}'
+    jobs = jobs_of(name, r, args.blocks, .3)
+    where = f'{name} r={r}'
     check_agreement(jobs[:7])
     s, rows = time_ways(candidates(jobs), args.repeats), []
     for k in ('gathered', 'products'):

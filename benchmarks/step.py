@@ -18,10 +18,12 @@ GOALS = dict(llama_60m=1.4, llama_130m=1.45, llama_350m=1.9)
 THEIRS = "{}, Transformers' loss"
 
 class Step:
-    "A training step of one model, on random tokens."
+    "Make training steps of one model, on random tokens."
     def __init__(self, name:str, kind:str, own_loss:bool=False, compiled:bool=False):
         torch.manual_seed(0)
-        self.model, rank, self.own_loss = build_model(name), RANKS[name], own_loss
+        self.model = build_model(name)
+        rank = RANKS[name]
+        self.own_loss = own_loss
         config = FactorizeConfig(kind, attn_rank=rank, mlp_rank=rank, sparsity=.01)
         if kind!='dense': factorize(self.model, config)
         self.opt = optimizer_for(kind, self.model)
@@ -77,7 +79,8 @@ def rows_of(name:str, threads:int, kinds:list, with_theirs:bool, repeats:int)->l
     steps = {k: Step(name, k) for k in kinds}
     for k in ('dense', 'lowrank'):
         if with_theirs and k in kinds: steps[THEIRS.format(k)] = Step(name, k, own_loss=True)
-    s, where = interleave(steps, repeats), f'{name}, {threads} threads'
+    s = interleave(steps, repeats)
+    where = f'{name}, {threads} threads'
     rows, seconds = [], medians(s)
     for k in kinds:
         if k=='dense': continue

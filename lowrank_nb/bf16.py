@@ -46,7 +46,7 @@ class StochasticBF16(CombinedOptimizer):
 
     @contextmanager
     def _widened(self)->Iterator[dict]: # parameter -> its bfloat16 numbers
-        "Hold float32 numbers in the bfloat16 parameters and their gradients for a while."
+        "Hold float32 numbers in the bfloat16 parameters and their gradients while inside."
         ps = (p for g in self.param_groups for p in g["params"])
         low = {p: (p.data, p.grad) for p in ps if p.dtype==torch.bfloat16}
         for p,(data,grad) in low.items(): _replace(p, data.float(), _wide(grad))

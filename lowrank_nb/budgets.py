@@ -40,7 +40,8 @@ def spend(
     worth:Callable,        # projection, rank -> worth of one more rank than that
 )->dict[str,int]:          # projection -> rank
     "Raise ranks one by one, always the one worth most. Raises `InputError` below rank 1 each."
-    ranks, left = dict.fromkeys(costs, 1), budget-sum(costs.values())
+    ranks = dict.fromkeys(costs, 1)
+    left = budget-sum(costs.values())
     if left<0:
         raise InputError(f"budget: below rank 1 for each of {len(costs)} projections, got {budget};"
                          f" expected at least {sum(costs.values())}")

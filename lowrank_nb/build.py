@@ -44,7 +44,9 @@ def stream_maker(
     process:Process,
 )->Callable[[],TrainStream]:
     "Return a function that opens the stream of this process's micro-batches at its beginning."
-    model, training, data = checked.config.model, checked.config.training, checked.config.data
+    model = checked.config.model
+    training = checked.config.training
+    data = checked.config.data
     return partial(
         TrainStream, checked.train, checked.tokenizer, training.batch_size, model.max_length,
         packing=data.packing, seed=training.seed, rank=process.rank, world=process.world,
@@ -95,7 +97,7 @@ def gradients_of_first_batches(
     return compute
 
 def without_scores(factors:FactorizeConfig)->FactorizeConfig:
-    "Return factors of the same shapes that start from nothing but random numbers."
+    "Return factors of the same shapes that start from random numbers alone."
     return dataclasses.replace(factors, method="random", init="xavier")
 
 # %% ../nbs/52_build.ipynb #5150ab83
@@ -190,7 +192,8 @@ def build(
     folder:Path,     # of the run
 )->Trainer:
     "Build the run; a resumed one continues from its checkpoint."
-    model_flags, training = checked.config.model, checked.config.training
+    model_flags = checked.config.model
+    training = checked.config.training
     dtype = pick_dtype(model_flags.dtype, process.device)
     new_stream = stream_maker(checked, process)
     model = _model(checked, process, dtype, new_stream)
@@ -210,7 +213,8 @@ def build(
 # %% ../nbs/52_build.ipynb #a03d1e31
 def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->PreTrainedModel:
     "Draw the model in the type of its weights."
-    training, factors = checked.config.training, checked.factors
+    training = checked.config.training
+    factors = checked.factors
     if checked.checkpoint: factors = without_scores(factors)
     first_gradients = gradients_of_first_batches(
         new_stream, training.gradient_accumulation, process, dtype.removeprefix("pure_"))
@@ -228,7 +232,8 @@ def _columns_line(model:PreTrainedModel, factors:FactorizeConfig)->list[str]:
             f"gamma {factors.gamma:g}{silu}"]
 
 def _batch_line(checked:Checked, world:int, steps:int)->str:
-    training, length = checked.config.training, checked.config.model.max_length
+    training = checked.config.training
+    length = checked.config.model.max_length
     parts = f"{training.batch_size} x {world} x {training.gradient_accumulation}"
     rows = "packed" if checked.config.data.packing else "padded"
     return (f"batch: {training.total_batch_size} sequences of {length} tokens ({parts}), "
@@ -237,7 +242,8 @@ def _batch_line(checked:Checked, world:int, steps:int)->str:
 # %% ../nbs/52_build.ipynb #86a5cd17
 def _notes(checked:Checked, world:int, step:int)->list[str]:
     "Write the lines about the vocabulary, the checkpoint, shards and ignored flags."
-    run, notes = checked.config.run, list(checked.notes)
+    run = checked.config.run
+    notes = list(checked.notes)
     at = f", update {step}" if step else ""
     if checked.checkpoint:
         notes += [f"resumed from {checked.checkpoint}{at}", *changed_flags(checked)]
@@ -259,7 +265,8 @@ def start_log(
     step:int=0,            # of the checkpoint that the run resumed
 )->list[str]:
     "Write the lines that say what is in force."
-    flags, factors = checked.config.model, checked.factors
+    flags = checked.config.model
+    factors = checked.factors
     n_dense = _n_parameters(build_model(checked.model, "meta"))
     experts = sum(p.numel() for p in expert_parameters(model).values())
     counts = n_dense, _n_parameters(model), experts
@@ -301,7 +308,8 @@ def forecast(
     process:Process,
 )->list[str]:
     "Write the lines of the start-up log and the costs of a run, without building it."
-    config, training = checked.config, checked.config.training
+    config = checked.config
+    training = checked.config.training
     model = shapes(checked.model, checked.factors)
     dtype = pick_dtype(config.model.dtype, process.device)
     steps = count_updates(training.num_training_steps, training.max_train_tokens,

@@ -30,8 +30,8 @@ def _is_known(row:dict, trainer:Trainer)->bool:
 def _disk_errors(path:Path)->Iterator[None]:
     try: yield
     except OSError as e:
-        advice = "free some space and resume with --continue_from latest"
-        raise InputError(f"--save_dir: cannot write {path}, got {e.strerror}; {advice}") from None
+        raise InputError(f"--save_dir: cannot be written ({e.strerror}), got {path}; expected free "
+                         "space to resume with --continue_from latest") from None
 
 # %% ../nbs/41_callbacks.ipynb #dd1fed9a
 class Metrics(Callback):
@@ -67,7 +67,10 @@ class Progress(Callback):
         every:int|None=None, # updates between the lines of a log; None: 20 lines a run
         bar:bool|None=None,  # None: a bar if stderr is a terminal
     ):
-        self.name, self.every, self.wants_bar, self.bar = name, every, bar, None
+        self.name = name
+        self.every = every
+        self.wants_bar = bar
+        self.bar = None
 
     def before_fit(self, trainer:Trainer)->None:
         "Open the bar."

@@ -65,7 +65,8 @@ def config_class(
 
         def __init__(self, factorize:dict|list|None=None, base_type:str|None=None, **kwargs:Any):
             super().__init__(**kwargs)
-            self.factorize, self.base_type = factorize, base_type or base.model_type
+            self.factorize = factorize
+            self.base_type = base_type or base.model_type
 
         @classmethod
         def from_dict(cls, config_dict:dict, **kwargs:Any)->PretrainedConfig:
@@ -101,8 +102,8 @@ def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
     absent = [*info["missing_keys"], *(key for key,*_ in info["mismatched_keys"])]
     ours = sorted(k for k in absent if _is_ours(model.get_submodule(k.rpartition(".")[0])))
     if not ours: return
-    raise InputError(f"{folder}: {len(ours)} weights of low-rank layers are missing or have "
-                     f"another shape, such as {ours[0]}; expected those of a factorized model")
+    raise InputError(f"{folder}: weights of low-rank layers are missing or have another shape, got "
+                     f"{len(ours)} such as {ours[0]}; expected those that its config describes")
 
 _FIRST = {r"^lm\.": ""} # names of weights in the first format
 _HUB = "cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder"
@@ -124,7 +125,8 @@ class _SavesItself:
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path:Any, *args:Any, **kwargs:Any)->Any:
-        folder, wanted = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        folder = pretrained_model_name_or_path
+        wanted = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in _HUB if name in kwargs}
         first = folder and "base" in PretrainedConfig.get_config_dict(folder, **hub)[0]
         if first: kwargs["key_mapping"] = _FIRST | (kwargs.get("key_mapping") or {})
@@ -178,7 +180,7 @@ def _register(base:type[PretrainedConfig])->type[PretrainedConfig]:
 
 # %% ../nbs/12_checkpoints.ipynb #979e4a0d
 class LowRankConfig(PretrainedConfig):
-    "What `AutoConfig` finds under 'lowrank'. It hands over to the config of the architecture."
+    "Open configs of `model_type` 'lowrank' as the config of their architecture."
     model_type = "lowrank"
 
     def __init__(self, **kwargs:Any): super().__init__(**kwargs)
@@ -190,7 +192,7 @@ class LowRankConfig(PretrainedConfig):
         base_type = fields.get("base_type")
         if base_type not in transformers.CONFIG_MAPPING:
             raise InputError(f"base_type: no architecture of Transformers, got {base_type!r}; "
-                             "expected such as 'llama'")
+                             "expected one such as 'llama'")
         return _register(transformers.CONFIG_MAPPING[base_type]).from_dict(fields, **kwargs)
 
 def register()->None:

@@ -171,11 +171,12 @@ def check_folder(
     if run.continue_from:
         resume = None if killed_early(run) else find_checkpoint(run.continue_from, run.save_dir)
     elif folder and (folder/"metrics.jsonl").exists():
-        raise InputError(f"--save_dir: has a run already, got {folder}; "
+        raise InputError(f"--save_dir: already has a run, got {folder}; "
                          "expected another folder, or --continue_from latest")
     else: resume = None
     if folder and folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InputError(f"--save_dir: not a writable folder, got {folder}; expected another one")
+        raise InputError(f"--save_dir: not a writable folder, got {folder}; "
+                         "expected another folder")
     return resume
 
 # %% ../nbs/51_checks.ipynb #f6cc0501
@@ -191,8 +192,8 @@ def check_sources(
     train, validation = (text_source(path, split, data.text_column)
                          for split,path in paths.items())
     if data.text_column not in ("text", train.column, validation.column):
-        raise InputError(f"--text_column: no text files to read, got {data.text_column}; "
-                         "expected text")
+        raise InputError(f"--text_column: no source has columns, got {data.text_column}; "
+                         "expected text, the default")
     return train, validation
 
 def _cut_paragraphs(train:TextSource, packing:bool)->str|None: # a line for the log
@@ -272,11 +273,11 @@ def _other_value(checked:Checked, name:str, was:object, now:object)->InputError:
     folder, given = checked.checkpoint, checked.config.flat()[name]
     if name=="model_config":
         key = next((k for k in was if was[k]!=now.get(k)), "model_type")
-        return InputError(f"--{name}: another model than that of {folder}, got {given} with {key} "
-                          f"{now.get(key)}; expected {was[key]}")
+        return InputError(f"--{name}: differs from the model of {folder}, got {given} with {key} "
+                          f"{now.get(key)}; expected {key} {was[key]}")
     if name in ("tokenizer", "train_data_path"):
-        return InputError(f"--{name}: another content than that of {folder}, got {given}; "
-                          "expected the same")
+        return InputError(f"--{name}: differs from that of {folder}, got {given}; "
+                          "expected the same content")
     return InputError(f"--{name}: the checkpoint {folder} depends on it, got {now}; expected {was}")
 
 # %% ../nbs/51_checks.ipynb #957f6e2d

@@ -33,7 +33,7 @@ def no_single_weight(
 
 # %% ../nbs/04_cola.ipynb #23049d03
 class CoLALinear(LowRankLinear):
-    """Compute B act(A x) (+ bias), at the cost of `LowRankLinear`.
+    """Compute y = B act(A x) (+ bias), x (..., in) and y (..., out), as CoLA does.
     It has no single weight: `dense_weight` and `to_linear` raise `InputError`."""
     nonlinear = True
 
@@ -46,7 +46,9 @@ class CoLALinear(LowRankLinear):
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
-        self.act, self.act_name, self.recompute = activation(act), act, recompute
+        self.act = activation(act)
+        self.act_name = act
+        self.recompute = recompute
 
     def second_half(self, h:Tensor)->Tensor: # (..., rank) -> (..., out)
         return F.linear(self.act(h), self.B, self.bias)

@@ -15,18 +15,18 @@ from .loro_adamw import loss_of
 
 # %% ../nbs/23_combined.ipynb #0c6df051
 class CombinedOptimizer(Optimizer):
-    "Several optimizers over disjoint parameters as one."
+    "Join several optimizers over disjoint parameters into one."
     def __init__(self, *optimizers:Optimizer):
         self.__setstate__(dict(optimizers=list(optimizers), defaults={}))
 
     @property
     def param_groups(self)->list[dict]:
-        "The groups of all optimizers."
+        "Return the groups of all optimizers."
         return [g for o in self.optimizers for g in o.param_groups]
 
     @property
     def state(self)->dict:
-        "The state of all parameters."
+        "Return the state of all parameters."
         return {p: state for o in self.optimizers for p,state in o.state.items()}
 
     def __getstate__(self)->dict: return dict(optimizers=self.optimizers, defaults=self.defaults)
@@ -63,7 +63,8 @@ def split_state(
 )->list[dict]: # a state dict for each
     "Split a combined state dict."
     if "optimizers" in state_dict: return state_dict["optimizers"] # the first format
-    groups, parts = list(state_dict["param_groups"]), []
+    groups = list(state_dict["param_groups"])
+    parts = []
     for o in optimizers:
         n = len(o.param_groups)
         parts.append(_part(state_dict, groups[:n]))

@@ -39,7 +39,7 @@ from .plots import finished, markdown, summarize
 
 # %% ../nbs/55_compare.ipynb #962aaf15
 class Method(NamedTuple):
-    "Flags of `run_c4`, and a first grid of learning rates."
+    "Hold flags of `run_c4` and a first grid of learning rates."
     flags:str
     rates:Sequence[float]=(1e-3, 2e-3, 4e-3, 8e-3)
 
@@ -95,7 +95,7 @@ def add_plugin(
 # %% ../nbs/55_compare.ipynb #3636d579
 @dataclass
 class Setting:
-    "Data, model and budget of a comparison."
+    "Hold data, model and budget of a comparison."
     model:str="llama_9m"
     tokenizer:str="bytes"
     data:str="embedded"     # training files, as --train_data_path takes them
@@ -117,7 +117,7 @@ class Setting:
 # %% ../nbs/55_compare.ipynb #2f52c71f
 @dataclass(frozen=True)
 class Run:
-    "One training run of a comparison."
+    "Describe one training run of a comparison."
     method:str    # of `METHODS`
     lr:float
     seed:int=0
@@ -243,8 +243,8 @@ def _rows_from(path:str|Path, origin:dict)->dict[str,dict]: # key -> row
     rows = {r["key"]: r for r in read_jsonl(path)}
     for key,row in rows.items():
         if {k: row[k] for k in origin}!=origin:
-            raise InputError(f"{path}: rows of another setting or other data, such as {key}; "
-                             "expected a new file")
+            raise InputError(f"--out: {path} has rows of another setting or other data, got {key}; "
+                             "expected a new folder")
     return rows
 
 def _cut_torn_line(path:Path)->None: # a row that a crash left incomplete
@@ -266,8 +266,8 @@ def best_rate(
     for r in rows: losses.setdefault(r["lr"], []).append(r["loss"] if finished([r]) else math.inf)
     means = {lr: mean(values) for lr,values in losses.items()}
     if min(means.values())==math.inf:
-        raise InputError(f"{rows[0]['method']}: no learning rate of {sorted(means)} gave a finite "
-                         f"loss; the last run said: {rows[-1].get('failed')}")
+        raise InputError(f"--rates: no finite loss with {rows[0]['method']}, got {sorted(means)}; "
+                         f"expected other rates (the last run: {rows[-1].get('failed')})")
     return min(means, key=means.get)
 
 def next_rates(

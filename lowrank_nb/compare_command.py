@@ -24,7 +24,7 @@ from .plots import draw_costs, draw_curves, draw_rates, markdown, summarize
 # %% ../nbs/58_compare_command.ipynb #215269d9
 @dataclass(frozen=True)
 class CompareFlags:
-    "The flags of `lowrank_compare`."
+    "Hold the flags of `lowrank_compare`."
     methods:str = flag(",".join(CORE), f"of {', '.join(METHODS)}", metavar="A,B")
     plugin:str|None = flag(
         None, "Python file that registers parameterizations, new --methods; it is run",
@@ -79,7 +79,8 @@ COUNTS = "seeds", "steps", "rank", "batch_size", "max_length", "eval_tokens", "j
 def _rates(text:str)->list[float]:
     try: rates = [float(rate) for rate in text.split(",")]
     except ValueError:
-        raise InputError(f"--rates: not numbers, got {text}; expected 1e-3,2e-3") from None
+        expected = "expected numbers such as 1e-3,2e-3"
+        raise InputError(f"--rates: not numbers, got {text}; {expected}") from None
     for rate in rates: check_positive("--rates", rate, whole=False)
     return rates
 

@@ -45,8 +45,8 @@ class ModelFlags:
     activation_checkpointing:bool = flag(
         False, "recompute activations in the backward pass", resume=FREE)
     use_hf_model:bool = flag(
-        False, "accepted: the model is always from Transformers", read_by=NEVER, resume=FREE)
-    single_gpu:bool = flag(False, "accepted: one process is the default", read_by=NEVER,
+        False, "ignored: the model is always from Transformers", read_by=NEVER, resume=FREE)
+    single_gpu:bool = flag(False, "ignored: one process is the default", read_by=NEVER,
         resume=FREE)
 
 # %% ../nbs/50_config.ipynb #a12affa7
@@ -92,7 +92,7 @@ class FactorFlags:
         None, "ranks of single projections before those two, such as q_proj=64,down_proj=256",
         read_by=IF_FACTORS, resume=SAME)
     alpha:float|None = flag(
-        None, "scale of the factors' product, alpha / rank; default: none", valid=POSITIVE,
+        None, "scale the factors' product by alpha / rank; default: no scale", valid=POSITIVE,
         read_by=dict(parameterization=Kinds(SCALED)), resume=SAME)
     loro_init:str = flag(
         "xavier", "xavier, kaiming, orth, xavorth, auto, randn_<std>, const_<c>, cola, lora or "
@@ -100,7 +100,7 @@ class FactorFlags:
         read_by=(dict(parameterization=Kinds((*SCALED, "dlr"))),
                  dict(parameterization=("cola", "lost"), cola_init=False)), resume=SAME)
     loro_mlp_dense:bool = flag(
-        False, "dense MLPs of width loro_mlp_rank instead of factorized ones",
+        False, "dense MLPs of width --loro_mlp_rank instead of factorized ones",
         read_by=IF_LOW_RANK, resume=SAME)
 
 # %% ../nbs/50_config.ipynb #591cd8c7
@@ -164,7 +164,7 @@ class LostFlags:
         "random", "how the columns are chosen", choices=COLUMN_METHODS, read_by=IF_LOST,
         resume=SAME)
     lost_sparse_svd_rank:int = flag(
-        256, "svd: singular values beyond the rank that make the score", read_by=IF_LOST_SVD,
+        256, "svd: singular values beyond the rank that score the columns", read_by=IF_LOST_SVD,
         resume=SAME)
     lost_gamma:float = flag(
         0.5, "weight of the low-rank half, in [0, 1]; the columns have the rest", read_by=IF_LOST,
@@ -178,7 +178,7 @@ class SltrainFlags:
     "Hold the flags of SLTrain and DLR."
     _argument_group_name = "SLTrain and DLR"
     sltrain_density:float = flag(
-        0.03, "density: share of the weight's places that have a value of S, in (0, 1]",
+        0.03, "density: share of the weight's entries that have a value in S, in (0, 1]",
         read_by=dict(parameterization=Kinds(("sltrain",))), resume=SAME)
     dlr_alpha:float = flag(
         1.0, "weight of DLR's residual", valid=POSITIVE,
@@ -186,7 +186,7 @@ class SltrainFlags:
 
 @dataclass(frozen=True)
 class GaloreFlags:
-    "Hold the flags of GaLore and its kin."
+    "Hold the flags of GaLore, APOLLO and Fira."
     _argument_group_name = "GaLore, APOLLO and Fira"
     rank:int = flag(
         128, "rank of the gradient projection", valid=Range(1), read_by=IF_GALORE, metavar="R",
@@ -216,7 +216,7 @@ class DataFlags:
         None, "json.gz, parquet, arrow or txt files; a folder of lowrank_prepare; or 'embedded': "
         "the documentation inside Python", metavar="GLOB", read_by=dict(c4_local=True), resume=SAME)
     val_data_path:str|None = flag(
-        None, "validation files, or 'embedded'; no folder of lowrank_prepare",
+        None, "validation files, or 'embedded'; not a folder of lowrank_prepare",
         metavar="GLOB", read_by=dict(c4_local=True))
     text_column:str = flag(
         "text", "field of the JSON lines, or column of the table, that holds the text",
@@ -237,7 +237,7 @@ class SaveFlags:
     eval_tokens:int = flag(
         10_000_000, "predicted tokens of an evaluation", "tokens", valid=Range(1))
     eval_windows:int|None = flag(
-        None, "also score whole documents, in windows that advance by so many tokens; default: "
+        None, "also score whole documents, in windows that advance by this many tokens; default: "
         "only their first --max_length tokens, as in the papers", "tokens", valid=Range(1))
     save_ckpt:bool = flag(False, "write checkpoints")
     save_every:int = flag(

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 log = logging.getLogger('lowrank_nb') # the whole package logs here
 
 def is_first_process()->bool:
-    "Check whether this process speaks for all: rank 0, or the only one."
+    "Check whether this process prints for all: rank 0, or the only one."
     return os.environ.get('WORLD_SIZE', '1')=='1' or os.environ.get('RANK', '0')=='0'
 
 # %% ../nbs/00_core.ipynb #7e2f0fcb
@@ -70,4 +70,4 @@ def check_between(
     inside = lo < value <= hi if open_lo else lo <= value <= hi
     if inside: return
     interval = f'({lo:g}, {hi:g}]' if open_lo else f'[{lo:g}, {hi:g}]'
-    raise InputError(f'{what}: out of range, got {value}; expected a value in {interval}')
+    raise InputError(f'{what}: out of range, got {value}; expected a number in {interval}')

@@ -47,7 +47,8 @@ def _add_parameter(row:dict, p:nn.Parameter)->None:
 # %% ../nbs/15_costs.ipynb #b1fc0958
 def _expert_flops(model:nn.Module)->int:
     "Count forward FLOPs per token of the experts that a token visits."
-    visits, flops = getattr(model.config, "num_experts_per_tok", None), 0
+    visits = getattr(model.config, "num_experts_per_tok", None)
+    flops = 0
     for p in expert_parameters(model).values():
         share = min(1, (visits or p.shape[0])/p.shape[0])
         flops += round(2*p.numel()*share)
@@ -61,7 +62,9 @@ def _attention_blocks(model:nn.Module)->int:
 
 # %% ../nbs/15_costs.ipynb #060c07da
 def _count_modules(model:nn.Module)->dict[str,dict]: # part -> counts
-    rows, seen, head = {}, set(), model.get_output_embeddings()
+    rows = {}
+    seen = set()
+    head = model.get_output_embeddings()
     for name,module in model.named_modules():
         params = list(module.parameters(recurse=False))
         if not params: continue

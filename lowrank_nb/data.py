@@ -36,7 +36,7 @@ BLOCK = 1000 # documents that are shuffled and packed together
 
 # %% ../nbs/34_data.ipynb #27d9ded4
 class Rows(IterableDataset):
-    "This process's batches of one pass over `source`. Its state is its position."
+    "Yield this process's batches of one pass over `source`. Its state is its position."
     def __init__(self,
         source:TextSource,
         tok:PreTrainedTokenizerBase,
@@ -58,7 +58,7 @@ class Rows(IterableDataset):
 
     def __iter__(self)->Iterator[dict]: return self._batches()
     def state_dict(self)->dict:
-        "Return the position behind the last batch."
+        "Return the position after the last batch."
         return dict(self.at)
     def load_state_dict(self, state_dict:dict)->None:
         "Continue from such a position."
@@ -81,7 +81,7 @@ def _docs(self:Rows, files:list)->Iterator[tuple]: # documents, each with the po
 
 # %% ../nbs/34_data.ipynb #b43c2272
 def _joined(rest:dict|None, rows:dict, part:slice)->dict:
-    "Put a part of a block's rows behind those that are left of the block before."
+    "Append a part of a block's rows to those left from the block before."
     if not rest: return {k: v[part] for k,v in rows.items()}
     return {k: np.concatenate([rest[k], v[part]]) for k,v in rows.items()}
 
@@ -102,7 +102,7 @@ def _blocks(self:Rows)->Iterator[tuple]: # the rows of a block, where it begins,
 # %% ../nbs/34_data.ipynb #280a7278
 @patch
 def _batches(self:Rows)->Iterator[dict[str,torch.Tensor]]:
-    "Yield batches, and keep the position behind the last one in `self.at`."
+    "Yield batches, and keep the position after the last one in `self.at`."
     rest = last = None
     for rows,start,end in self._blocks():
         row, n, left = start["row"], len(rows["labels"]), len(rest["labels"]) if rest else 0
@@ -129,8 +129,8 @@ def used_workers(
 
 # %% ../nbs/34_data.ipynb #09ce0d5b
 class TrainStream:
-    """Endless batches {'input_ids', 'labels'}, (batch_size, max_length) int64, labels -100 for
-    padding. Each epoch has its own order; its last batch may have fewer rows."""
+    """Yield endless batches {'input_ids', 'labels'}, (batch_size, max_length) int64, labels -100
+    for padding. Each epoch has its own order; its last batch may have fewer rows."""
     def __init__(self,
         source:TextSource,
         tokenizer:PreTrainedTokenizerBase,
@@ -171,7 +171,8 @@ def _next_epoch(self:TrainStream)->dict:
     "Begin the next pass, in another order, and return its first batch."
     if not self.batches:
         process = f"process {self.rank} of {self.world}"
-        raise InputError(f"{FLAGS['train']}: nothing to read for {process}; "
+        raise InputError(f"{FLAGS['train']}: no documents for {process}, got "
+                         f"{len(self.source.files)} files; "
                          "expected more documents or fewer processes")
     self.epoch += 1
     self.batches = 0
@@ -194,9 +195,9 @@ def __next__(self:TrainStream)->dict[str,torch.Tensor]:
     except InputError as e: raise _own_line(e) from None
     except (RuntimeError, OSError, EOFError) as e:  # as its queue or shared memory reports it
         if not kill_workers_if_dead(self.it): raise
-        raise DataError(f"{self.source.split} data: a worker process died, killed or out of memory "
-                        f"({brief(e)}); resume with --continue_from latest, and with fewer "
-                        "--workers if it happens again") from None
+        raise DataError(f"--workers: a worker process of the {self.source.split} data died, got "
+                        f"{brief(e)}; expected enough memory: resume with --continue_from latest, "
+                        "and with fewer --workers if it happens again") from None
     self.batches += 1
     return batch
 
@@ -223,7 +224,7 @@ def load_state_dict(self:TrainStream,
     saved = state_dict["spec"]
     for k,v in self.spec.items():
         if saved.get(k, v)==v: continue
-        raise InputError(f"--continue_from: the data stream had {k} {saved[k]}, got {v}; "
+        raise InputError(f"--continue_from: the data stream differs in {k}, got {v}; "
                          f"expected {saved[k]}")
     self.epoch, self.batches = state_dict["epoch"], state_dict["batches"]
     self._open()
@@ -249,7 +250,7 @@ def text_source(
 # %% ../nbs/34_data.ipynb #f85e10b5
 @dataclass
 class EvalRows:
-    "Documents to score."
+    "Hold documents to score."
     ids:list       # int32 arrays
     n_bytes:list   # UTF-8 bytes of the text that each of them scores
     max_length:int
@@ -308,8 +309,8 @@ def eval_rows(
     max_tokens:int=10_000_000,   # predicted tokens; the document that reaches them is the last
     stride:int|None=None,        # None: cut documents at max_length; else whole, in windows
 )->EvalRows:
-    """Take the head of `source` as rows to score. Raises `InputError` if it has no text, or for a
-    stride that leaves no context."""
+    """Take the first documents of `source` as rows to score. Raises `InputError` if it has no text,
+    or for a stride that leaves no context."""
     check_stride(stride, max_length)
     rows, n = EvalRows([], [], max_length, tokenizer.pad_token_id), 0
     docs = (t for f in source.files for t in source.read(f))
@@ -320,7 +321,9 @@ def eval_rows(
             if len(ids)<2 or n>=max_tokens: continue
             _add(rows, ids, covered, stride)
             n += len(ids)-1
-    if not rows.ids: raise InputError("--val_data_path: no text to score; expected documents")
+    if not rows.ids:
+        raise InputError(f"--val_data_path: no text to score, got {len(source.files)} files; "
+                         "expected documents of 2 tokens or more")
     return rows
 
 # %% ../nbs/34_data.ipynb #59357319

@@ -94,7 +94,7 @@ def sample_text(
 # %% ../nbs/56_demo.ipynb #1329e739
 @dataclass(frozen=True)
 class DemoFlags:
-    "The flags of `lowrank_demo`."
+    "Hold the flags of `lowrank_demo`."
     num_training_steps:int = flag(300, "length of each run", "updates")
     save_dir:str|None = flag(
         None, "new folder for runs, table, figure and texts; default: checkpoints/demo-<time>",
@@ -113,7 +113,8 @@ def demo(
 )->int: # exit code of the first run that fails, or 0
     "Train the control and four methods, and write a table and a figure."
     flags = demo_parser().parse(argv)
-    out, steps = _new_folder(flags.save_dir), flags.num_training_steps
+    out = _new_folder(flags.save_dir)
+    steps = flags.num_training_steps
     check_positive("--num_training_steps", steps)
     for name in DEMO:
         try: code = subprocess.run(demo_command(name, out, steps)).returncode

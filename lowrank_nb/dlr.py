@@ -22,7 +22,7 @@ def expansion(
     out_features:int,
     rank:int,
 )->Tensor: # (out,) int64
-    "Return the latent number that each output copies: K = ceil(out / rank) in a row share one."
+    "Return the latent index that each output copies; K = ceil(out / rank) in a row share one."
     return torch.arange(out_features)//math.ceil(out_features/rank)
 
 # %% ../nbs/07_dlr.ipynb #c2c6c40c

@@ -56,17 +56,19 @@ def _softmax_minus_target(z:Tensor, lse:Tensor, at:Tensor, real:Tensor)->Tensor:
 
 # %% ../nbs/35_evaluate.ipynb #5744f1e1
 class _LowNats(torch.autograd.Function):
-    """Nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`, softmax and sums in
-    float32, gradients computed in the forward pass."""
+    """Compute the nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`,
+    softmax and sums in float32, gradients computed in the forward pass."""
     @staticmethod
     def forward(ctx, x, W, b, y, chunk, grads=True): # grads: whether a backward pass can follow
-        w, total = W.to(x.dtype), x.new_zeros((), dtype=torch.float32)
+        w = W.to(x.dtype)
+        total = x.new_zeros((), dtype=torch.float32)
         dx = torch.empty_like(x)
         dW, db = (_wide_zeros(t) if grads else None for t in (W, b))
         for xc,yc,dc in zip(x.split(chunk), y.split(chunk), dx.split(chunk)):
             z = (xc@w.T).float()
             if b is not None: z += b
-            lse, at = z.logsumexp(1, keepdim=True), yc.clamp(min=0)[:, None]
+            lse = z.logsumexp(1, keepdim=True)
+            at = yc.clamp(min=0)[:, None]
             real = (yc!=-100)[:, None]
             total += ((lse-z.gather(1, at))*real).sum()
             if not grads: continue
@@ -115,16 +117,19 @@ def nats_of_hidden(
     # On a GPU, picking rows would wait for their number; torch.compile could not trace it.
     if cpu and not torch.compiler.is_compiling(): x, y = x[y!=-100], y[y!=-100]
     else: x, y = x.flatten(0, 1), y.flatten()
-    low, W, b = _low_type(h, head), _whole(head.weight), _whole(head.bias)
+    low = _low_type(h, head)
+    W = _whole(head.weight)
+    b = _whole(head.bias)
     if not len(y): return sum(0*t.sum() for t in (h, W, b) if t is not None).float(), n
     if low not in (torch.bfloat16, torch.float16):
         return _wide_nats(x, W, b, y, chunk if cpu else None), n
-    size, grads = chunk if cpu else 8*chunk, torch.is_grad_enabled()
+    size = chunk if cpu else 8*chunk
+    grads = torch.is_grad_enabled()
     return _LowNats.apply(x.to(low), W, b, y, size, grads), n
 
 # %% ../nbs/35_evaluate.ipynb #0dd86301
 class LMLoss(nn.Module):
-    "A causal LM whose forward pass returns (sum of nats, number of predicted tokens)."
+    "Wrap a causal LM; its forward pass returns (sum of nats, number of predicted tokens)."
     gives_nats = True
     def __init__(self, model:nn.Module):
         super().__init__()
@@ -169,8 +174,8 @@ def evaluate(
     device:torch.device|None=None,      # None: that of the model
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
-    """Evaluate in eval mode, over all processes; every process must call it. The mode of every
-    module is restored, also if a batch fails."""
+    """Compute total nats / total tokens over all processes, in eval mode; every process must
+    call it. The mode of every module is restored, also if a batch fails."""
     device = device or next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -181,7 +186,8 @@ def evaluate(
         totals = totals.to(device)
         dist.all_reduce(totals)
     s, n, b = totals.tolist()
-    ppl, bits = math.exp(min(s/n, 700)), s/math.log(2)/b
+    ppl = math.exp(min(s/n, 700))
+    bits = s/math.log(2)/b
     return dict(loss=s/n, ppl=ppl, tokens=int(n), bytes=int(b), bits_per_byte=bits)
 
 # %% ../nbs/35_evaluate.ipynb #5c72f742
@@ -190,7 +196,8 @@ def in_step(
     total:Callable,         # sums numbers over the processes, as Process.sum does
 )->Iterator[dict]:
     "Yield the batches, then empty ones until every process has reached its end."
-    batches, ids = iter(batches), torch.zeros(1, 2, dtype=torch.long)
+    batches = iter(batches)
+    ids = torch.zeros(1, 2, dtype=torch.long)
     while True:
         batch = next(batches, None)
         if not total(float(batch is not None))[0]: return

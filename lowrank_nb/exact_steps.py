@@ -92,7 +92,8 @@ def exact_updates_shared(
     routes:list|None=None, # gets the routes of this process's own updates
 )->list[tuple[Tensor,Tensor]]: # every result, on every process
     "Make exact updates, split across all processes of the default group."
-    rank, world = dist.get_rank(), dist.get_world_size()
+    rank = dist.get_rank()
+    world = dist.get_world_size()
     assigned = assign_jobs([job_cost(job) for job in jobs], world)
     mine = [i for i,r in enumerate(assigned) if r==rank]
     done = dict(zip(mine, exact_updates([jobs[i] for i in mine], routes)))
@@ -109,9 +110,10 @@ def local_part(x:Tensor)->Tensor:
 def part_shapes(
     p:DTensor,       # sharded along one dimension over a 1-D mesh
 )->list[torch.Size]: # the shape of the part of each process
-    """Return the shapes into which `p` is cut. As in `torch.chunk`, parts are equal but for the
-    last ones: 5 rows on 4 processes are cut into 2, 2, 1 and 0."""
-    dim, world = p.placements[0].dim, p.device_mesh.size()
+    """Return the shapes into which `p` is split. As in `torch.chunk`, parts are equal except the
+    last ones: 5 rows on 4 processes are split into 2, 2, 1 and 0."""
+    dim = p.placements[0].dim
+    world = p.device_mesh.size()
     shapes = [part.shape for part in torch.empty(p.shape, device="meta").chunk(world, dim)]
     empty = torch.Size(0 if i==dim else n for i,n in enumerate(p.shape))
     return shapes + [empty]*(world-len(shapes))
@@ -170,10 +172,14 @@ def _round(
     errors:list[str],
 )->list[tuple[Tensor,Tensor]]: # this process's parts of the new (B, A) of each job
     "Update the i-th pair on process i."
-    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    rank = dist.get_rank(group)
+    world = dist.get_world_size(group)
     dtype = torch.promote_types(jobs[0][0].dtype, torch.float32)
-    sent, idle = [_parts(job, dtype) for job in jobs], [[]]*(world-len(jobs))
-    like, shapes, results = sent[0][0], [[]]*world, [[]]*world
+    sent = [_parts(job, dtype) for job in jobs]
+    idle = [[]]*(world-len(jobs))
+    like = sent[0][0]
+    shapes = [[]]*world
+    results = [[]]*world
     job = jobs[rank] if rank<len(jobs) else None
     if job: shapes = [[b, a, b, a] for b,a in zip(*map(part_shapes, job[:2]))]
     received = exchange(sent+idle, shapes, like, group)
@@ -191,7 +197,9 @@ def exact_updates_sharded(
     if any pair holds NaN or Inf."""
     group = jobs[0][0].device_mesh.get_group()
     world = dist.get_world_size(group)
-    order, done, errors = _by_cost([job_cost(job) for job in jobs]), {}, []
+    order = _by_cost([job_cost(job) for job in jobs])
+    done = {}
+    errors = []
     for k in range(0, len(order), world):
         chosen = order[k:k+world]
         done |= dict(zip(chosen, _round([jobs[i] for i in chosen], group, routes, errors)))

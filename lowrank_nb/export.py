@@ -56,7 +56,8 @@ def _given(values:dict, names:tuple)->dict:
 
 def _model_fields(base:dict, how:dict)->dict:
     "Select the fields of the base config and of the `FactorizeConfig` that say something."
-    kind, fields = how.get("kind"), _given(base, _SHAPE)
+    kind = how.get("kind")
+    fields = _given(base, _SHAPE)
     foreign = [name for name in _READER if kind in BUILT_IN and _READER[name]!=kind]
     for name,value in how.items():
         if isinstance(value, dict): value = ", ".join(f"{k}={v}" for k,v in value.items())
@@ -72,7 +73,8 @@ def _recipe(args:dict)->dict:
 # %% ../nbs/14_export.ipynb #ce63ffd4
 def _figures(run:Path, step:int)->dict: # step -1: the run's last
     figures = {}
-    train, evals = _until(read_metrics(run), step), _until(read_metrics(run, "eval"), step)
+    train = _until(read_metrics(run), step)
+    evals = _until(read_metrics(run, "eval"), step)
     if train:
         last = train[-1]
         figures["updates"] = f"{last['step']:,}"
@@ -141,12 +143,13 @@ def model_card(
     where:str="PATH",   # what the loading lines open
 )->str:                 # the text of README.md
     """Write a model card: config, the run's figures, how to load.
-    Raises `InputError` if there is no checkpoint."""
+    Raises `InputError` if no checkpoint is found."""
     checkpoint = _find_checkpoint(Path(run_dir))
     run = checkpoint if (checkpoint/"metrics.jsonl").is_file() else checkpoint.parent
     base, how = _split_config(read_json(checkpoint/"config.json"))
     kind = how.get("kind", "dense")
-    recipe, figures = _recipe(read_json(run/"args.json")), _figures(run, _step(checkpoint))
+    recipe = _recipe(read_json(run/"args.json"))
+    figures = _figures(run, _step(checkpoint))
     top = _front_matter(["lowrank_nb", kind, base.get("model_type", "")])
     parts = [
         f"{top}\n# {run.name}",
@@ -285,7 +288,7 @@ def import_published(
     """Read a published checkpoint into our model, with a place for every weight.
     `model.save_pretrained(out)` saves it. Raises `InputError` if it does not fit."""
     if kind not in LAYOUTS:
-        raise InputError(f"kind: no such layout, got {kind}; expected one of {', '.join(LAYOUTS)}")
+        raise InputError(f"kind: unknown, got {kind}; expected one of {', '.join(LAYOUTS)}")
     state = from_layout(_read_state(source), kind)
     how = FactorizeConfig(kind, **_ranks(state, kind), **choices)
     model = factorize(build_model(config), how)

@@ -55,7 +55,8 @@ def merge(
 )->nn.Module:        # the same model, with plain dense layers and the class of its base
     """Multiply every low-rank layer out.
     Raises `InputError` before any layer changes if one is nonlinear: it has no single weight."""
-    ours, like = (LowRankLinear, ZeroLinear), next(model.parameters())
+    ours = (LowRankLinear, ZeroLinear)
+    like = next(model.parameters())
     found = {name: m for name,m in model.named_modules() if isinstance(m, ours)}
     dense = {name: _dense(layer, like) for name,layer in found.items()} # all before the first swap
     for name,layer in dense.items(): model.set_submodule(name, layer)
@@ -70,7 +71,8 @@ def fold(
     for name,layer in list(model.named_modules()):
         if not isinstance(layer, DLRLinear): continue
         new = layer.fold()
-        new.conv1d, new._is_hf_initialized = getattr(layer, "conv1d", False), True
+        new.conv1d = getattr(layer, "conv1d", False)
+        new._is_hf_initialized = True
         model.set_submodule(name, new)
     if not isinstance(model, PreTrainedModel): return model
     calls = [call | dict(kind="cola" if call["silu"] else "lowrank", silu=False)
@@ -102,7 +104,7 @@ def load_plugin(
     old = dict(KINDS)
     try: _run_file(file)
     except Exception as e:
-        raise InputError(f"{what}: {type(e).__name__}: {brief(e)}, {wanted}") from e
+        raise InputError(f"{what}: cannot be run ({type(e).__name__}: {brief(e)}), {wanted}") from e
     new = [kind for kind,entry in KINDS.items() if entry is not old.get(kind)]
     if not new: raise InputError(f"{what}: registers no kind, {wanted}")
     PLUGINS[file] = new

@@ -36,12 +36,13 @@ def read_config(
     name:str, # a file, or a recipe's name
 )->dict:      # flag -> value
     "Read the flags of a YAML or JSON file. Raises `InputError`."
-    def refuse(problem): return InputError(f"--config: {problem}, got {name}; expected YAML")
+    def bad(problem):
+        return InputError(f"--config: {problem}, got {name}; expected YAML such as lr: 0.01")
     try: values = yaml.safe_load(_config_file(name).read_text(encoding="utf-8"))
-    except OSError as e: raise refuse(f"cannot be read ({e.strerror})") from None
+    except OSError as e: raise bad(f"cannot be read ({e.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise refuse(f"not YAML ({brief(' '.join(str(e).split()))})") from None
-    if not isinstance(values, dict): raise refuse("not a list of flags such as lr: 0.01")
+        raise bad(f"not YAML ({brief(' '.join(str(e).split()))})") from None
+    if not isinstance(values, dict): raise bad("not a mapping of flags to values")
     if isinstance(values.get("given"), list): values = _given_again(values)
     return {k: v for k,v in values.items() if v is not None}
 

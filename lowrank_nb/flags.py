@@ -42,7 +42,7 @@ def count(
     try: value = float(digits)*scale
     except ValueError: value = math.nan
     if not value.is_integer():
-        raise ArgumentTypeError(f"not a whole number, got {text}; expected 500, 10_000 or 100M")
+        raise ArgumentTypeError(f"not a whole number, got {text}; expected one such as 500 or 100M")
     return int(value)
 
 # %% ../nbs/49_flags.ipynb #c026c248
@@ -52,7 +52,7 @@ def number(
     "Read a number. Raises `ArgumentTypeError`."
     try: return float(text)
     except ValueError:
-        message = f"not a number, got {text}; expected 0.001 or 1e-3"
+        message = f"not a number, got {text}; expected one such as 0.001 or 1e-3"
         raise ArgumentTypeError(message) from None
 
 # %% ../nbs/49_flags.ipynb #0c490d9f
@@ -64,7 +64,7 @@ def counts(
     names = [name.strip() for name,_,_ in pairs]
     complete = all(name and equals for name,equals,_ in pairs)
     if not complete or len(set(names))<len(names):
-        raise ArgumentTypeError(f"not numbers by name, got {text}; expected a=1,b=2")
+        raise ArgumentTypeError(f"not numbers by name, got {text}; expected pairs such as a=1,b=2")
     return {name: count(number) for name,(_,_,number) in zip(names, pairs)}
 
 def moment_rates(
@@ -75,7 +75,7 @@ def moment_rates(
     try: rates = [float(part) for part in parts]
     except ValueError: rates = []
     if len(rates)==2 and all(0<=rate<1 for rate in rates): return rates
-    raise ArgumentTypeError(f"not two numbers in [0, 1), got {text}; expected 0.9,0.95")
+    raise ArgumentTypeError(f"not two numbers in [0, 1), got {text}; expected 2 such as 0.9,0.95")
 
 def scaler(
     text:str, # a number, or auto
@@ -214,7 +214,8 @@ class FlagParser(HfArgumentParser):
     def error(self, message:str)->NoReturn:
         "Raise `InputError`."
         missing = "the following arguments are required: "
-        if message.startswith(missing): message = f"{message.removeprefix(missing)}: missing"
+        if message.startswith(missing):
+            message = f"{message.removeprefix(missing)}: missing; see --help"
         raise InputError(message.removeprefix("argument "))
 
 # %% ../nbs/49_flags.ipynb #e3e0c9eb
@@ -238,7 +239,8 @@ def parse(self:FlagParser,
 def unknown(self:FlagParser, word:str)->NoReturn:
     "Raise `InputError` for a word that is not a flag, with the nearest flags."
     if not word.startswith("-"):
-        self.error(f"{word}: not a flag; expected quotes around a pattern such as 'c4/*.json.gz'")
+        self.error(f"{word}: not a flag, got a value without one; expected quotes around a pattern "
+                   "such as 'c4/*.json.gz'")
     name = word.split("=")[0]
     flags = [option for option in self._option_string_actions if option.startswith("--")]
     near = difflib.get_close_matches(name, flags, 2)
@@ -258,13 +260,15 @@ def read_values(self:FlagParser,
 def typed(self:FlagParser, name:str, value:object)->str:
     "Write a flag as it is typed."
     option = "--" + str(name).removeprefix("--")
-    if option=="--config": self.error("--config: not allowed in a file")
+    if option=="--config":
+        self.error(f"{option}: not allowed in a file, got {value}; expected other flags")
     action = self._option_string_actions.get(option)
     if isinstance(value, dict) and action and action.type is counts:
         value = ",".join(f"{key}={number}" for key,number in value.items())
     if isinstance(value, list) and action and action.type is moment_rates:
         value = ",".join(map(str, value))
-    if isinstance(value, (list, dict)): self.error(f"{option}: expected one value, got {value}")
+    if isinstance(value, (list, dict)):
+        self.error(f"{option}: not one value, got {value}; expected a number or a word")
     return f"{option}={value}"
 
 # %% ../nbs/49_flags.ipynb #8fa01830

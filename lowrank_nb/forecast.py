@@ -89,7 +89,8 @@ def checkpoint_bytes(
     world:int=1,           # processes
 )->int:
     "Forecast the size of a checkpoint."
-    seen, weights = {}, dict(saved.state_dict(keep_vars=True))
+    seen = {}
+    weights = dict(saved.state_dict(keep_vars=True))
     files = _hollow_files(saved, _hollow(weights, seen), tokenizer, _hollow(state, seen))
     tensors = tensor_bytes(_stored(saved)) + tensor_bytes(state)
     numbers = tensor_bytes(list(seen.values()))
@@ -106,7 +107,8 @@ def disk_lines(
     "Write a line on the space for checkpoints, and a warning if there is too little."
     n = max(1, math.ceil(updates/every))
     kept = min(n, keep_last or n)
-    needed, free = (kept + (1 if kept<n else 0))*each, _free_bytes(Path(folder))
+    needed = (kept + (1 if kept<n else 0))*each
+    free = _free_bytes(Path(folder))
     line = f"checkpoints: {kept} of {format_bytes(each)}, {format_bytes(kept*each)} on disk"
     if needed>kept*each: line += f", {format_bytes(needed)} while one is written"
     line += f"; {format_bytes(free)} are free"

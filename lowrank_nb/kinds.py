@@ -23,7 +23,7 @@ from .sltrain import SLTrainLinear
 # %% ../nbs/09_kinds.ipynb #b55fc478
 @dataclass
 class FactorizeConfig:
-    "What replaces each linear layer. Names ignore case."
+    "Describe what replaces each linear layer. Names ignore case."
     kind:str="lowrank"     # a name of KINDS: lowrank, cola, lost, sltrain, dlr, ...
     scope:str="all"        # all (attention and MLP), attn or mlp
     attn_rank:int=128      # rank of the attention layers
@@ -40,7 +40,7 @@ class FactorizeConfig:
     svd_rank:int=256       # lost, svd: singular values past the rank that make the score
     gamma:float=0.5        # lost: weight of the low-rank half; the columns get 1-gamma
     inverse:bool=False     # lost, svd: the lowest scores instead of the highest
-    density:float=0.03     # sltrain: share of the places of W that have a value of S
+    density:float=0.03     # sltrain: share of the entries of W that have a value in S
     dlr_alpha:float=1.0    # dlr: strength of the residual
 
 # %% ../nbs/09_kinds.ipynb #545b6bd3
@@ -73,7 +73,8 @@ def nonlinear(config:FactorizeConfig)->bool:
 def _check_ranks(ranks:dict|None, flag:str)->dict|None: # the same, in lower case
     if ranks is None: return None
     if not isinstance(ranks, Mapping):
-        raise InputError(f"{flag}: not a mapping, got {ranks}; expected such as {{'q_proj': 64}}")
+        raise InputError(f"{flag}: not a mapping, got {ranks}; "
+                         "expected one such as {'q_proj': 64}")
     for name,rank in ranks.items(): check_positive(f"{flag}: {name}", rank)
     lower = {str(name).strip().lower(): rank for name,rank in ranks.items()}
     if len(lower)==len(ranks): return lower

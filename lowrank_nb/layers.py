@@ -61,7 +61,7 @@ def expert_parameters(
 # %% ../nbs/11_layers.ipynb #be59d563
 @dataclass
 class Choice:
-    "What happens to one layer."
+    "Describe what happens to one layer."
     name:str     # path in the model
     part:str     # attn or mlp
     shape:tuple  # (out_features, in_features)
@@ -104,7 +104,7 @@ def linear_shape(
 _TOO_NARROW, _READ = "rank above their smaller side", "their blocks read the weight itself"
 
 def _reads_weight(model:nn.Module, name:str)->bool:
-    "Whether a block reads the weight of its layer instead of calling the layer."
+    "Check whether a block reads the weight of its layer instead of calling the layer."
     parent, _, leaf = name.rpartition(".")
     try: source = inspect.getsource(type(model.get_submodule(parent)))
     except (OSError, TypeError): return False # made in an interactive session
@@ -127,8 +127,8 @@ def _check_text_only(model:nn.Module)->None:
     whole = getattr(model, "config", None)
     text = whole.get_text_config() if hasattr(whole, "get_text_config") else whole
     if text is whole: return
-    raise InputError(f"model: {type(model).__name__} has more parts than text; expected the model "
-                     f"of its text part (model_type {text.model_type})")
+    raise InputError(f"model: has more parts than text, got {type(model).__name__}; expected the "
+                         f"model of its text part (model_type {text.model_type})")
 
 WIDTHS = "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size" # of an MLP, by architecture
 
@@ -229,7 +229,7 @@ def _check_grads(model:nn.Module, config:FactorizeConfig, grads:dict|None)->None
     counting = next(model.parameters()).is_meta
     if config.kind!="lost" or config.method!="gradient" or counting or grads is not None: return
     raise InputError("method: needs the gradients of the dense model, got 'gradient'; "
-                     "expected grads=..., as run_c4 passes them")
+                     "expected factorize(model, config, grads=...)")
 
 def _replacement(linear, choice, std, config, grad)->nn.Module:
     if choice.action=="narrow": return _narrow(linear, choice.narrow, std)

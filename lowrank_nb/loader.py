@@ -29,7 +29,7 @@ def outlive_signals(
 
 # %% ../nbs/33_loader.ipynb #7d97c3ea
 class _PatientEvent:
-    "The loader's event for the end, asked and set without waiting for its lock."
+    "Replace the loader's end event: check and set it without waiting for its lock."
     def __init__(self, event:Event): self.event, self.was_set = event, False
     def is_set(self)->bool: return self.was_set
     def set(self)->None:

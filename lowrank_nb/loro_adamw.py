@@ -62,7 +62,7 @@ def param_groups(
     decay:str="factors",       # product: decay of B A, which only the optimizers here know
 )->list[dict]:                 # the regular group, then one per rank: B1, A1, B2, A2, ...
     """Sort trainable parameters into the groups that `LOROAdamW` and `refresh_moments` understand.
-    Raises `InputError` for another decay, or for decay of a product that a layer does not have."""
+    Raises `InputError` for an unknown `decay`, or if a layer lacks the product that decays."""
     decay = pick(decay, DECAYS, "decay")
     hidden = hidden_size or _hidden_size(model)
     by_rank = {}
@@ -91,7 +91,7 @@ def refresh_moments(
     optimizer:Optimizer, # over groups of param_groups
     which:str,           # all, lrk (factors) or reg (the others)
 )->None:
-    "Reset moments and step counts of the chosen parameters. Raises `InputError` for another word."
+    "Reset moments and step counts of some parameters. Raises `InputError` for an unknown word."
     which = pick(which, REFRESH, "refresh")
     for o in inner_optimizers(optimizer):
         for g in o.param_groups:
@@ -115,12 +115,13 @@ LORO_TYPES = "loro", "rebalance", "eucl"
 
 def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:str|None,
                    refresh_every:int)->None:
-    if exact_every<1: raise InputError(f"exact_every: got {exact_every}; expected 1 or more")
+    if exact_every<1:
+        raise InputError(f"exact_every: out of range, got {exact_every}; expected 1 or more")
     if refresh and refresh_every<1:
-        raise InputError(f"refresh_every: got {refresh_every}; expected 1 or more for a refresh")
+        raise InputError(f"refresh_every: out of range, got {refresh_every}; expected 1 or more")
     if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas): return
-    raise InputError(f"lr, betas, eps: got {lr}, {betas}, {eps}; expected lr and eps of at least "
-                     "0, and betas in [0, 1)")
+    raise InputError(f"lr, betas, eps: out of range, got {lr}, {betas}, {eps}; expected lr and eps "
+                     "of at least 0, and betas in [0, 1)")
 
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
     if group.get("nonlinear") or group.get("shifted"):
@@ -133,7 +134,7 @@ def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
 
 # %% ../nbs/22_loro_adamw.ipynb #d22e4dca
 class LOROAdamW(Optimizer):
-    "AdamW whose pairs of factors take LORO's lazy and exact steps."
+    "Step as AdamW does, with LORO's lazy and exact steps on pairs of factors."
     def __init__(self,
         params:nn.Module|Iterable, # a model, which may be wrapped, or groups from param_groups
         lr:float=1e-3,            # peak step size; LORO's recipes use 0.005 to 0.01 with scaler -1
@@ -245,7 +246,9 @@ def _directions(self:LOROAdamW, group:dict, counts:dict)->dict: # parameter -> d
 @patch
 def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
     "Make one exact step on each pair of a factor group."
-    found, jobs, pairs = self._directions(group, counts), [], []
+    found = self._directions(group, counts)
+    jobs = []
+    pairs = []
     for B,A in zip(group["params"][::2], group["params"][1::2]):
         if B not in found and A not in found: continue
         dB, dA = (found.get(p, (None, None))[0] for p in (B, A))
@@ -288,7 +291,9 @@ def _decay_products(self:LOROAdamW, group:dict, riemannian:bool)->None:
 @patch
 def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
     "Make a plain step on every parameter of a group."
-    lr, betas, eps = float(group["lr"]), group["betas"], group["eps"]
+    lr = float(group["lr"])
+    betas = group["betas"]
+    eps = group["eps"]
     size = lr*(self.scale(group) if riemannian else 1)
     if size and group["product_decay"]: self._decay_products(group, riemannian)
     for t,ps in counts.items():
@@ -309,7 +314,9 @@ def loss_of(closure:Callable|None)->float|None:
 @torch.no_grad()
 def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
     "Make one update."
-    loss, self.last_exact, self.last_routes = loss_of(closure), False, []
+    loss = loss_of(closure)
+    self.last_exact = False
+    self.last_routes = []
     for g in self.param_groups:
         counts = self._by_count(g)
         g["updates"] += 1

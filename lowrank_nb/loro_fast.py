@@ -17,7 +17,7 @@ from .loro import check_finite, exact_update, in_float64, match_signs
 
 # %% ../nbs/03_loro_fast.ipynb #291024bb
 class InnerProducts(NamedTuple):
-    "Inner products of factors and directions, each (rank, rank) or (matrices, rank, rank)."
+    "Hold inner products of factors and directions, each (rank, rank) or (matrices, rank, rank)."
     BB:Tensor   # BᵀB
     BdB:Tensor  # BᵀdB
     dBdB:Tensor # dBᵀdB
@@ -76,7 +76,10 @@ def row_space(
     wait:bool=True,    # False: never make the host wait for a result
 )->tuple[Tensor,Tensor,Tensor]: # T, F, and (n,) which have arrived
     "Find the dominant row spaces of M by orthogonal iteration, in coordinates."
-    norm, E, T, last = torch.linalg.matrix_norm, None, CA, .1
+    norm = torch.linalg.matrix_norm
+    E = None
+    T = CA
+    last = .1
     arrived = hopeless = torch.zeros(len(F), dtype=torch.bool, device=F.device)
     for sweep in range(max_sweeps):
         T, old = torch.baddbmm(CA, PA, F, alpha=-lr), T
@@ -116,7 +119,7 @@ def gram_inverses(
 def _balance(
     G:InnerProducts, T:Tensor, F:Tensor, HA:Tensor, HB:Tensor, lr:float, fine:Tensor,
 )->tuple[Tensor,Tensor,Tensor]:
-    "Matrices N and K such that Y N and X K are the balanced factors of W+; which are fine."
+    "Return N and K such that Y N and X K are the balanced factors of W+; which are fine."
     solve = torch.linalg.solve_triangular
     L, failed = torch.linalg.cholesky_ex(torch.baddbmm(G.AA, F.mT, HA@F))
     fine = fine & (failed==0)
@@ -150,7 +153,8 @@ def coefs_by_sweeps(
     "Compute exact updates by orthogonal iteration on rank x rank matrices."
     KB, KA = inv_B@G.BdB, inv_A@G.AdA
     HB, HA = G.dBdB - G.BdB.mT@KB, G.dAdA - G.AdA.mT@KA
-    CA, BC = torch.baddbmm(G.AA, inv_B, G.AdA.mT, alpha=-lr), G.BB - lr*KA.mT
+    CA = torch.baddbmm(G.AA, inv_B, G.AdA.mT, alpha=-lr)
+    BC = G.BB - lr*KA.mT
     start = inv_B@(torch.linalg.inv_ex(CA)[0].mT@G.AA)*-lr
     T, F, arrived = row_space(CA, BC, inv_B@HA, inv_A@HB, start, lr, tol, wait=wait)
     N, K, fine = _balance(G, T, F, HA, HB, lr, arrived & trusted)
@@ -160,25 +164,25 @@ def coefs_by_sweeps(
 
 # %% ../nbs/03_loro_fast.ipynb #0519a296
 def _basis(G:Tensor, least:Tensor)->tuple[Tensor,Tensor]:
-    "Eigenvectors of a Gram matrix and roots of its eigenvalues, those above `least`."
+    "Return eigenvectors of a Gram matrix and roots of its eigenvalues, those above `least`."
     values, Q = torch.linalg.eigh(G)
     alive = values > least
     return Q[:,alive], values[alive].sqrt()
 
 def _whitener(G:Tensor, cutoff:float)->Tensor:
-    "X such that the columns of B X are orthonormal, where G is the Gram matrix of B."
+    "Return X such that the columns of B X are orthonormal, where G is the Gram matrix of B."
     Q, s = _basis(G, cutoff*G.trace())
     return Q/s
 
 # %% ../nbs/03_loro_fast.ipynb #a35ca267
 def _perpendicular_basis(X:Tensor, dd:Tensor, along:Tensor, cutoff:float)->tuple[Tensor,Tensor]:
-    "Basis of Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."
+    "Return a basis of Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."
     whole = X.T@dd@X
     inside = along@X
     return _basis(whole - inside.T@inside, cutoff*whole.trace())
 
 def _small_matrix(C:Tensor, right:Tensor, below:Tensor)->Tensor:
-    "Z: C with the blocks to its right and below it."
+    "Return Z: C with the blocks to its right and below it."
     corner = C.new_zeros(len(below), right.shape[1])
     return torch.cat([torch.cat([C, right], 1), torch.cat([below, corner], 1)])
 
@@ -189,7 +193,7 @@ def _pad(X:Tensor, r:int)->Tensor:
     return X if missing <= 0 else torch.cat([X, X.new_zeros(len(X), missing)], 1)
 
 def _top_factors(Z:Tensor, r:int, dtype:torch.dtype)->tuple[Tensor,Tensor]:
-    "Balanced factors (left, right) of the best rank-r approximation of Z; SVD in `dtype`."
+    "Return balanced factors (left, right) of the best rank-r approximation of Z; SVD in `dtype`."
     U, S, Vh = torch.linalg.svd(Z.to(dtype), full_matrices=False)
     root = S[:r].to(Z).sqrt()
     return _pad(U[:,:r].to(Z)*root, r), _pad(Vh.T[:,:r].to(Z)*root, r)
@@ -211,12 +215,13 @@ def coefs_by_svd(
     Z = _small_matrix(C, -lr*Q1*s1, -lr*(Q2*s2).T)
     left, right = _top_factors(Z, len(G.BB), dtype)
     p, q = C.shape
-    TB, TA = XA@((Q2/s2)@left[p:]), XB@((Q1/s1)@right[q:])
+    TB = XA@((Q2/s2)@left[p:])
+    TA = XB@((Q1/s1)@right[q:])
     return XB@(left[:p] - UdB@TB), TB, XA@(right[:q] - VdA@TA), TA
 
 # %% ../nbs/03_loro_fast.ipynb #abfecb94
 def _widen(X:Tensor|None, like:Tensor)->Tensor:
-    "A factor or direction in float32 or better; a missing one is zero."
+    "Return a factor or direction in float32 or better; a missing one is zero."
     dtype = torch.promote_types(like.dtype, torch.float32)
     return torch.zeros_like(like, dtype=dtype) if X is None else X.to(dtype)
 
@@ -226,7 +231,7 @@ def _all_finite(G:InnerProducts)->Tensor:
     return squares.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
 
 def _try_sweeps(jobs:list, lr:float, wait:bool)->tuple[InnerProducts,tuple|None,Tensor]:
-    "The tables, the coefficients, and the flags (n, 3) of jobs of one shape."
+    "Return the tables, the coefficients, and the flags (n, 3) of jobs of one shape."
     G = stacked_products(jobs)
     *inverses, trusted = gram_inverses(G)
     try: coefs, arrived = coefs_by_sweeps(G, *inverses, trusted, lr, wait=wait)
@@ -235,7 +240,7 @@ def _try_sweeps(jobs:list, lr:float, wait:bool)->tuple[InnerProducts,tuple|None,
 
 # %% ../nbs/03_loro_fast.ipynb #18b74150
 def _by_svd(job:list, lr:float, G:InnerProducts, trusted:bool)->tuple[Tensor,Tensor]:
-    "The new factors of one job that the sweeps could not update."
+    "Return the new factors of one job that the sweeps could not update."
     if not trusted:
         wide = [in_float64(X, X) for X in job]
         try: return match_signs(wide[0], *combine(*wide, coefs_by_svd(inner_products(*wide), lr)))
@@ -254,7 +259,9 @@ def _groups(jobs:list[tuple])->list[list[int]]:
 def _fast_float32(jobs:list[tuple], wait:bool)->list[tuple]: # (B, A, route) of each job
     "Update by sweeps where they arrive, else by an SVD."
     wide = [[_widen(B, B), _widen(A, A), _widen(dB, B), _widen(dA, A)] for B,A,dB,dA,_ in jobs]
-    groups, tried, new = _groups(jobs), [], [None]*len(jobs)
+    groups = _groups(jobs)
+    tried = []
+    new = [None]*len(jobs)
     for group in groups:
         lr = jobs[group[0]][4]
         tried.append(_try_sweeps([wide[i] for i in group], lr, wait))

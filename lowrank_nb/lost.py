@@ -73,7 +73,8 @@ def select_columns(
     generator:torch.Generator|None=None, # random: source of the draw; None: torch's global one
 )->Tensor:                 # sorted indices, int64
     "Choose the input columns that keep a dense part."
-    method, n_in = pick(method, COLUMN_METHODS, 'method'), weight.shape[1]
+    method = pick(method, COLUMN_METHODS, 'method')
+    n_in = weight.shape[1]
     k = n_columns(n_in, sparsity)
     if weight.is_meta: return torch.arange(k, device='meta')
     if method=='random': columns = torch.randperm(n_in, generator=generator)[:k]
@@ -120,7 +121,7 @@ def _copy_columns(layer:LowRankLinear, weight:Tensor, columns:Tensor)->LowRankLi
 # %% ../nbs/05_lost.ipynb #1a0c44a3
 class LoSTLinear(LowRankLinear):
     """Compute gamma low(x) + (1-gamma) x[..., columns] Sᵀ (+ bias), with `S` (out, n_columns).
-    `act` stands between the factors, such as 'silu'. `gamma` in [0, 1], else `InputError`."""
+    `act`, such as 'silu', acts between the factors. Raises `InputError` unless 0 <= gamma <= 1."""
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_columns:int,                    # input columns with a dense part
         bias:bool=False, gamma:float=0.5, # gamma: weight of the low-rank half
@@ -155,5 +156,6 @@ def lost_params(
     bias:bool=False,
 )->int:
     "Count the parameters: `rank * (in + out)`, and `out_features` for every kept column."
-    low, kept = rank*(in_features+out_features), out_features*n_columns(in_features, sparsity)
+    low = rank*(in_features+out_features)
+    kept = out_features*n_columns(in_features, sparsity)
     return low + kept + (out_features if bias else 0)

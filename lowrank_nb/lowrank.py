@@ -40,12 +40,12 @@ def _balanced_svd(W:Tensor, rank:int)->tuple[Tensor,Tensor]: # B, A
 
 # %% ../nbs/01_lowrank.ipynb #84348b04
 def _dense_std(weight:Tensor|None, n:int)->float:
-    "Standard deviation of the dense weight; that of a fresh `nn.Linear` if none is given."
+    "Return the std of the dense weight; that of a fresh `nn.Linear` if none is given."
     if weight is None or weight.is_meta: return (3*n)**-.5
     return weight.float().std().item()
 
 def _stds(kind:str, number:float|None, shape:tuple, weight:Tensor|None)->tuple[float,float]:
-    "Standard deviations of B and A; `shape` is (out, rank, in)."
+    "Return the standard deviations of B and A; `shape` is (out, rank, in)."
     m, r, n = shape
     if kind=='randn':   return number, number
     if kind=='kaiming': return r**-.5, n**-.5
@@ -88,7 +88,8 @@ def init_factors(
         raise InputError('init: svd needs a dense weight, got None; expected from_linear(...)')
     if B.is_meta: return
     dtype = torch.promote_types(B.dtype, torch.float32)
-    b, a = torch.empty_like(B, dtype=dtype), torch.empty_like(A, dtype=dtype)
+    b = torch.empty_like(B, dtype=dtype)
+    a = torch.empty_like(A, dtype=dtype)
     if kind=='svd': b, a = _balanced_svd(weight.to(dtype), B.shape[1])
     elif kind=='const':
         for X in (b, a): X.fill_(number)
@@ -162,14 +163,14 @@ class _HasWeight(_HasProduct):
 
     @property
     def weight(self)->Tensor:
-        "The dense weight (out, in), for code that reads it instead of calling the layer."
+        "Return the dense weight (out, in), for code that reads it instead of calling the layer."
         if self.nonlinear: raise AttributeError('weight')
         return self.dense_weight()
 
 # %% ../nbs/01_lowrank.ipynb #e0ebdbee
 class LowRankLinear(_HasWeight):
-    """Compute x Aᵀ Bᵀ (+ bias), a linear layer whose weight `B @ A` has rank at most `rank`.
-    `alpha` scales it by alpha / rank. `InputError` unless 1 <= rank <= min(in, out)."""
+    """Compute y = x Aᵀ Bᵀ (+ bias) with `A` (rank, in), `B` (out, rank): W = B A of low rank.
+    `alpha` scales W by alpha / rank. Raises `InputError` unless 1 <= rank <= min(in, out)."""
     def __init__(self, in_features:int, out_features:int,
         rank:int,          # width between the factors
         bias:bool=False,

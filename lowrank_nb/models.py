@@ -55,7 +55,8 @@ def current_format(
 def _dense_fields(fields:dict)->dict:
     "Return the fields of the base's config if they are those of a factorized checkpoint."
     if fields.get("model_type")!="lowrank": return fields
-    fields, own = current_format(fields), ("factorize", "base_type", "auto_map", "architectures")
+    fields = current_format(fields)
+    own = ("factorize", "base_type", "auto_map", "architectures")
     kept = {name: value for name,value in fields.items() if name not in own}
     return kept | dict(model_type=fields["base_type"])
 
@@ -67,7 +68,8 @@ def _as_config(fields:dict, name:str|Path)->PretrainedConfig:
     if fields.get("pad_token_id") == -1: fields["pad_token_id"] = None
     fields = _dense_fields(fields)
     model_type = fields.pop("model_type", None)
-    if model_type is None: raise _bad_config(name, 'has no "model_type" (such as "llama")')
+    if model_type is None:
+        raise _bad_config(name, 'no "model_type"', 'a config with one, such as "llama"')
     try: return _of_text(AutoConfig.for_model(model_type, **fields), name)
     except InputError: raise
     except Exception as e:
@@ -109,7 +111,7 @@ def load_model_config(
     path = _config_file(name)
     try: fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as e:
-        raise _bad_config(name, f"not a JSON file ({brief(e)})") from None
+        raise _bad_config(name, f"cannot be read as JSON ({brief(e)})") from None
     if not isinstance(fields, dict): raise _bad_config(name, "not a JSON object")
     return _as_config(fields, name)
 
@@ -118,7 +120,7 @@ def build_model(
     config:object,    # a name, a path or a Transformers config
     device:str="cpu", # 'meta' allocates nothing: for counting
 )->nn.Module:
-    "Draw a causal LM. The config is copied, since `from_config` changes the one it gets."
+    "Draw a causal LM with random weights from a copy of the config. Raises `InputError`."
     if isinstance(config, (str, Path)): config = load_model_config(config)
     with torch.device(device):
         return AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)

@@ -80,11 +80,14 @@ def orthogonalize_sharded(
     **how:object,         # see orthogonalize
 )->list[Tensor]:          # this process's parts of the results
     "Orthogonalize matrices whose parts are on several processes; each process makes some of them."
-    group, dtype = params[0].device_mesh.get_group(), iteration_type(parts[0])
-    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    group = params[0].device_mesh.get_group()
+    dtype = iteration_type(parts[0])
+    rank = dist.get_rank(group)
+    world = dist.get_world_size(group)
     owners = assign_jobs([newton_schulz_cost(p.shape) for p in params], world)
     of = [[i for i,owner in enumerate(owners) if owner==k] for k in range(world)]
-    sent, cuts = [x.to(dtype) for x in parts], [part_shapes(params[i]) for i in of[rank]]
+    sent = [x.to(dtype) for x in parts]
+    cuts = [part_shapes(params[i]) for i in of[rank]]
     shapes = [[cut[k] for cut in cuts] for k in range(world)]
     received = exchange([[sent[i] for i in theirs] for theirs in of], shapes, sent[0], group)
     dims = [params[i].placements[0].dim for i in of[rank]]
@@ -110,8 +113,8 @@ def _check_settings(lr:float, weight_decay:float, momentum:float, ns_steps:int)-
     ok = math.isfinite(lr) and lr>=0 and weight_decay>=0 and 0<=momentum<1 and 0<=ns_steps<100
     if ok: return
     raise InputError("lr, weight_decay, momentum, ns_steps: out of range, got "
-                     f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected rates and "
-                     "decays from 0 on, momentum in [0, 1), 0 to 99 iterations")
+                     f"{lr}, {weight_decay}, {momentum}, {ns_steps}; expected lr and "
+                     "weight_decay of at least 0, momentum in [0, 1), ns_steps in [0, 99]")
 
 def _check_matrices(params:list[Tensor])->None:
     wrong = next((p for p in params if p.ndim!=2), None)
@@ -192,7 +195,8 @@ def _directions(self:Muon, group:dict, params:list)->list[Tensor]:
 def _update(self:Muon, group:dict, params:list)->None:
     "Step the matrices of a group that have a gradient."
     lr, sizes = float(group["lr"]), {}
-    directions, weights = self._directions(group, params), [local_part(p) for p in params]
+    directions = self._directions(group, params)
+    weights = [local_part(p) for p in params]
     if group["weight_decay"]: torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
     product_decay = group.get("product_decay", 0)
     if product_decay: decay_products(stepped_pairs(group["params"]), lr*product_decay)

@@ -74,7 +74,9 @@ def find_fault(
 )->str:
     """Compute the update under way again and name the place of its first bad number.
     Every process must call it. Leaves no gradient."""
-    process, now, found = trainer.process, rng_state(), []
+    process = trainer.process
+    now = rng_state()
+    found = []
     scale = process.world/max(process.sum(sum(map(n_targets, trainer.batches)))[0], 1)
     set_rng_state(trainer.position["rng"])
     for i,batch in enumerate(trainer.batches):
@@ -90,7 +92,8 @@ def find_fault(
 
 # %% ../nbs/42_nan_guard.ipynb #04115dce
 def _watched_pass(trainer:Trainer, batch:dict, scale:float)->str|None:
-    model, device = trainer.model, trainer.process.device
+    model = trainer.model
+    device = trainer.process.device
     model.zero_grad(set_to_none=True)
     net = eager(trainer.net) if trainer.sharded else LMLoss(model)
     with watching(model) as (order, bad), trainer.autocast():
@@ -123,7 +126,8 @@ class NanGuard(Callback):
         if math.isfinite(trainer.loss) and math.isfinite(trainer.norm):
             trainer.in_a_row = 0
             return
-        fault, last = _describe(trainer), trainer.in_a_row+1==SKIPS
+        fault = _describe(trainer)
+        last = trainer.in_a_row+1==SKIPS
         if self.on_nan=="stop" or last:
             trainer("on_fault")
             good = f"the weights are those of update {trainer.step}"
@@ -131,4 +135,4 @@ class NanGuard(Callback):
         trainer.skip = True
         trainer.skipped += 1
         trainer.in_a_row += 1
-        if trainer.process.rank==0: log.warning(f"{fault}; skipped, number {trainer.skipped}")
+        if trainer.process.rank==0: log.warning(f"{fault}; skipped ({trainer.skipped} so far)")

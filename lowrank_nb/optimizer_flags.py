@@ -81,4 +81,5 @@ def check_decay(training:TrainingFlags, factors:FactorizeConfig)->None:
         raise InputError(f"--decay: factors of {factors.kind} have an activation between them or a "
                          "residual beside them, got product; expected factors")
     if not training.weight_decay:
-        raise InputError("--weight_decay: missing for --decay product, got 0; expected 0.1")
+        raise InputError("--weight_decay: missing for --decay product, got 0; "
+                         "expected a number above 0, such as 0.1")

@@ -15,7 +15,9 @@ class ZeroLinear(nn.Module):
     "Return zeros of size `out_features` for any input; no parameters."
     def __init__(self, in_features:int, out_features:int, bias:bool=False):
         super().__init__()
-        self.in_features, self.out_features, self.bias = in_features, out_features, bias
+        self.in_features = in_features
+        self.out_features = out_features
+        self.bias = bias
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         return x.new_zeros(*x.shape[:-1], self.out_features)

@@ -161,9 +161,10 @@ def read_run(
 )->tuple[list[dict],list[dict]]:     # train and eval rows
     "Read a run, without skipped updates. Raises `InputError` if no update is recorded."
     if not (Path(run)/"metrics.jsonl").is_file():
-        raise InputError(f"{run}: no metrics.jsonl here; expected the folder of a run")
+        raise InputError(f"RUN: no metrics.jsonl in it, got {run}; expected the folder of a run")
     train = [r for r in read_metrics(run) if math.isfinite(r["loss"])]
-    if not train: raise InputError(f"{run}: no update is recorded yet")
+    if not train:
+        raise InputError(f"RUN: no update is recorded, got {run}; expected a run with 1 or more")
     return train, read_metrics(run, "eval")
 
 def running_mean(
@@ -199,9 +200,9 @@ def draw_runs(
 # %% ../nbs/54_plots.ipynb #05832f4e
 @dataclass(frozen=True)
 class PlotFlags:
-    "The flags of `lowrank_plot`."
+    "Hold the flags of `lowrank_plot`."
     runs:list[str] = flag(MISSING, "folders of runs", metavar="RUN", positional=True)
-    out:str = flag("runs.png", "the figure; its ending says png, pdf or svg", metavar="FILE")
+    out:str = flag("runs.png", "file of the figure: .png, .pdf or .svg", metavar="FILE")
     x:str = flag("updates", "horizontal axis: updates or tokens", metavar="NAME")
     smooth:int = flag(10, "running mean of the training loss", unit="updates")
 
@@ -219,7 +220,7 @@ def _check_plot(flags:PlotFlags)->None:
         raise InputError(f"--out: unknown format, got {flags.out}; expected .png, .pdf or .svg")
     folder = Path(flags.out).absolute().parent
     if not folder.is_dir():
-        raise InputError(f"--out: folder {folder} does not exist, got {flags.out}")
+        raise InputError(f"--out: no such folder, got {folder}; expected an existing one")
 
 def _named(folders:list[str])->dict[str,str]:
     "Label folders by their names, or by their paths if a name is not unique."
@@ -239,7 +240,8 @@ def plot(
     draw_runs(fig.add_subplot(), runs, pick(flags.x, ("updates", "tokens"), "--x"), flags.smooth)
     try: fig.savefig(flags.out, dpi=150)
     except OSError as e:
-        raise InputError(f"--out: cannot be written ({e.strerror}), got {flags.out}") from None
+        raise InputError(f"--out: cannot be written ({e.strerror}), got {flags.out}; "
+                         "expected another file") from None
     print(f"{flags.out}: {', '.join(runs)}")
     return 0
 

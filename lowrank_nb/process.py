@@ -68,14 +68,14 @@ def pick_device(
         expected = "expected auto, cpu, cuda or mps"
         raise InputError(f"--device: unknown, got {name}; {expected}") from None
     if not available.get(device.type):
-        raise InputError(f"--device: not available here, got {name}; expected auto or cpu")
+        raise InputError(f"--device: not available, got {name}; expected auto or cpu")
     return torch.device("cuda", local_rank) if name=="cuda" else device
 
 # %% ../nbs/39_process.ipynb #c0c02602
 def _number(name:str, default:int)->int: # of the environment
     text = os.environ.get(name, "").strip() or str(default)
     if text.isdigit(): return int(text)
-    raise InputError(f"{name}: not a number, got {text}; expected one, as torchrun sets it")
+    raise InputError(f"{name}: not a number, got {text}; expected an integer, as torchrun sets it")
 
 def _place()->tuple[int,int,int]: # rank, number of processes, rank on this machine
     local_rank = _number("LOCAL_RANK", 0)
@@ -84,7 +84,7 @@ def _place()->tuple[int,int,int]: # rank, number of processes, rank on this mach
     if world==1: return 0, 1, local_rank
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
-            raise InputError(f"WORLD_SIZE: {world} processes, but {name} is not set; "
+            raise InputError(f"{name}: missing, got WORLD_SIZE={world} without it; "
                              "expected a start by torchrun, or WORLD_SIZE=1 for one process")
     if rank<world: return rank, world, local_rank
     raise InputError(f"RANK: not below WORLD_SIZE, got {rank}; expected at most {world-1}")
@@ -96,7 +96,7 @@ def _check_device(process:Process, name:str)->None:
     if device.type=="cuda" and device.index is not None:
         count = torch.cuda.device_count()
         if device.index>=count:
-            raise InputError(f"--device: {device} does not exist, this machine has {count} GPU"
+            raise InputError(f"--device: not available, got {device} on a machine with {count} GPU"
                              f"{'s' if count>1 else ''}; expected at most {count} processes "
                              "(--nproc_per_node), or another device")
     if here==1 or device.type=="cpu": return

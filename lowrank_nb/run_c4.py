@@ -67,7 +67,8 @@ def _write(path:Path, values:dict, advice:str)->None:
     "Write a JSON file. Raises `InputError` if the disk is full."
     try: write_json(path, values)
     except OSError as e:
-        raise InputError(f"{path}: cannot be written ({e.strerror}); {advice}") from None
+        raise InputError(f"--save_dir: cannot be written ({e.strerror}), got {path}; "
+                         f"expected free space ({advice})") from None
 
 # %% ../nbs/53_run_c4.ipynb #293ef58a
 def train(

@@ -176,7 +176,7 @@ def _remove(folder:Path)->None:
 
 # %% ../nbs/43_run_folder.ipynb #df4af923
 class SaveError(InputError):
-    "A checkpoint could not be written. The checkpoints before it are whole."
+    "Report a checkpoint that could not be written. Earlier ones are complete."
 
 @contextlib.contextmanager
 def _removing_on_error(new:Path)->Iterator[None]:
@@ -187,9 +187,9 @@ def _removing_on_error(new:Path)->Iterator[None]:
         if isinstance(e, RuntimeError) and not from_torch_save: raise
         shutil.rmtree(new, ignore_errors=True)
         why = e.strerror if isinstance(e, OSError) and e.strerror else brief(e)
-        raise SaveError(f"--save_dir: cannot write {new.with_suffix('')}, got {why}; earlier "
-                        "checkpoints are whole: free some space and resume with "
-                        "--continue_from latest") from None
+        raise SaveError(f"--save_dir: cannot be written ({why}), got {new.with_suffix('')}; "
+                        "expected free space to resume with --continue_from latest "
+                        "(earlier checkpoints are complete)") from None
 
 # %% ../nbs/43_run_folder.ipynb #5a8651f3
 FORMAT = 1 # of the folder training/; format 0 has no format.json and no count of skipped updates
@@ -278,7 +278,7 @@ def find_checkpoint(
     save_dir:str|Path|None=None, # the directory of the run, for "latest"
 )->Path:
     """Find the checkpoint to resume from and verify every file of it.
-    Raises `InputError` if there is none, or if it is damaged or too new."""
+    Raises `InputError` if it is missing, damaged or too new."""
     folder = _locate(where, save_dir)
     for name in _NEEDED:
         if not (folder/name).is_file():
@@ -307,5 +307,5 @@ def _locate(where:str|Path, save_dir:str|Path|None)->Path:
 def _advise(damaged:Path)->str:
     whole = [path for path in checkpoints(damaged.parent)
              if step_of(path)<step_of(damaged) and not find_damage(path)]
-    if whole: return f"resume from the one before it: --continue_from {whole[-1]}"
-    return "no checkpoint before it is whole"
+    if whole: return f"expected a complete one: --continue_from {whole[-1]}"
+    return "expected a complete one, and no earlier one is"

@@ -22,7 +22,7 @@ def linear(
     T: int,  # steps of the run
     W: int,  # steps of warm-up
 ) -> float:
-    "0 up to 1 over `W` steps, then down to 0 at `T`."
+    "Return 0 up to 1 over `W` steps, then down to 0 at `T`."
     return t / W if t < W else max(0.0, 1 - (t - W) / (T - W))
 
 def cosine(
@@ -31,11 +31,11 @@ def cosine(
     W: int,  # steps of warm-up
     lo: float = 0.1,  # multiplier at the end
 ) -> float:
-    "0 up to 1 over `W` steps, then half a cosine down to `lo` at `T`."
+    "Return 0 up to 1 over `W` steps, then half a cosine down to `lo` at `T`."
     return t / W if t < W else envelope(min(t, T), T, W, lo)
 
 def envelope(t: int, T: int, W: int, lo: float) -> float:
-    "The cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
+    "Return the cosine without its warm-up: lo + (1-lo)(1 + cos(pi (t-W)/(T-W)))/2."
     return lo + (1 - lo) * 0.5 * (1 + math.cos(math.pi * (t - W) / (T - W)))
 
 # %% ../nbs/24_schedules.ipynb #d9512a28
@@ -101,7 +101,7 @@ SCHEDULES = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero"
 
 def _check_whole(what:str, value:int, least:int)->None:
     if isinstance(value, int) and not isinstance(value, bool) and value>=least: return
-    raise InputError(f"{what}: got {value}; expected a whole number, {least} or more")
+    raise InputError(f"{what}: out of range, got {value}; expected a whole number >= {least}")
 
 # %% ../nbs/24_schedules.ipynb #9337fa37
 def _checked(
@@ -135,7 +135,9 @@ def multiplier(
     wsd_decay:float=.2,            # wsd: share of the updates in which the rate falls
 )->Callable[[int],float]:          # step -> multiplier of the peak learning rate
     "Return a schedule as a function of the step. Raises `InputError` for values out of range."
-    T, W, lo = num_training_steps, warmup_steps, min_lr_ratio
+    T = num_training_steps
+    W = warmup_steps
+    lo = min_lr_ratio
     name = _checked(name, T, W, lo, cycle_length, restart_warmup_steps, wsd_decay)
     if name=="const":  return lambda t: min(1., t/W) if W else 1.
     if name=="linear": return lambda t: linear(t, T, W)
@@ -152,5 +154,5 @@ def make_schedule(
     *args: Any,
     **kwargs: Any,  # as in multiplier
 ) -> LambdaLR:
-    "`multiplier` applied to every group of `optimizer`. Its state is the step alone."
+    "Apply `multiplier` to every group of `optimizer`. The state is the step alone."
     return LambdaLR(optimizer, multiplier(name, num_training_steps, *args, **kwargs))

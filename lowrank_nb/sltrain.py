@@ -20,7 +20,7 @@ from .lowrank import LowRankLinear
 # %% ../nbs/06_sltrain.ipynb #14e45760
 def n_values(
     in_features:int, out_features:int,
-    density:float, # share of the places of W that S holds, in (0, 1]
+    density:float, # share of the entries of W that S holds, in (0, 1]
 )->int:            # at least 1
     """Count the values of S, `max(1, int(density * in * out))` up to rounding errors.
     Raises `InputError` if `density` is out of range."""
@@ -31,8 +31,8 @@ def draw_support(
     weight:Tensor, # (out, in), of which only the shape is read
     density:float, # in (0, 1]
     generator:torch.Generator|None=None, # None: torch's global one
-)->Tensor:         # sorted places in the flattened weight, int64
-    "Draw the places of S, without repetition."
+)->Tensor:         # sorted indices into the flattened weight, int64
+    "Draw the indices of the values of S, without repetition."
     n = n_values(weight.shape[1], weight.shape[0], density)
     if weight.is_meta: return torch.arange(n, device='meta')
     places = torch.randperm(weight.numel(), generator=generator)[:n]
@@ -64,9 +64,9 @@ def _reset_sparse(reset_factors:Callable, layer:LowRankLinear)->None:
 # %% ../nbs/06_sltrain.ipynb #e8329f3a
 class SLTrainLinear(LowRankLinear):
     """Compute x Wᵀ (+ bias) with W = alpha/rank B A + S.
-    `S` holds `n_values` trained values, `support` their places in the flattened W."""
+    `S` holds `n_values` trained values, `support` their indices in the flattened W."""
     def __init__(self, in_features:int, out_features:int, rank:int,
-        n_values:int,             # places of W that have a value of S
+        n_values:int,             # entries of W that have a value in S
         bias:bool=False, alpha:float|None=None, # alpha: the paper's is 32 at 60M, 16 at 130M
         init:str='lora', device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
@@ -95,9 +95,9 @@ class SLTrainLinear(LowRankLinear):
 # %% ../nbs/06_sltrain.ipynb #6e532a5f
 def sltrain_params(
     in_features:int, out_features:int, rank:int,
-    density:float, # share of the places of W that S holds, in (0, 1]
+    density:float, # share of the entries of W that S holds, in (0, 1]
     bias:bool=False,
 )->int:
-    "Count the parameters: `rank * (in + out)`, and 1 for every value of S. The support is not one."
+    "Count the parameters: `rank * (in + out)`, and 1 for each value of S, without the support."
     low, values = rank*(in_features+out_features), n_values(in_features, out_features, density)
     return low + values + (out_features if bias else 0)

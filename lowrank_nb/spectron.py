@@ -32,7 +32,7 @@ def step_size(
 
 # %% ../nbs/27_spectron.ipynb #74a8b7e5
 def _products(M:Tensor, v:Tensor)->Tensor: # (k, rows, n), (k, n) -> (k, n+1)
-    "Compute M^T M v and, behind it, the square of |M v|."
+    "Compute M^T M v, followed by the square of |M v|."
     w = M@v[...,None]
     return torch.cat([(M.mT@w).squeeze(-1), w.square().sum(1)], 1)
 
@@ -59,7 +59,8 @@ def power_iterations(
     vectors, norms = [_started(v) for v in vectors], []
     for _ in range(steps):
         products = _sums([_products(M, v) for M,v in zip(stacks, vectors)], group)
-        z, squares = [x[:,:-1] for x in products], [x[:,-1] for x in products]
+        z = [x[:,:-1] for x in products]
+        squares = [x[:,-1] for x in products]
         lengths = [x.norm(dim=1) for x in z]
         tiny = torch.finfo(z[0].dtype).tiny # a matrix of zeros has the norm 0
         norms = [n/s.sqrt().clamp(min=tiny) for n,s in zip(lengths, squares)]
@@ -105,15 +106,16 @@ def _rows_group(p:Tensor)->dist.ProcessGroup|None:
     "Return the processes that have the rows of a parameter, or None for a whole one."
     if not isinstance(p, DTensor): return None
     if p.placements[0].dim==0: return p.device_mesh.get_group()
-    raise InputError(f"spectron: needs rows of sharded factors, got {p.placements[0]}; "
-                     "expected fully_shard without a placement of its own")
+    raise InputError(f"params: factors must be sharded by rows, got {p.placements[0]}; "
+                     "expected fully_shard without shard_placement_fn")
 
 @patch
 def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its norm
     "Estimate spectral norms, and keep the vectors for the next step."
     same, steps = {}, 1
     for p in params:
-        part, wide = local_part(p), torch.promote_types(p.dtype, torch.float32)
+        part = local_part(p)
+        wide = torch.promote_types(p.dtype, torch.float32)
         if "vector" not in self.state[p]:
             self.state[p]["vector"] = part.new_zeros(p.shape[1], dtype=wide)
             steps = FIRST_ITERATIONS
@@ -129,7 +131,8 @@ def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its 
 @patch
 def _update(self:Spectron, group:dict, params:list)->None:
     "Step the pairs of a group of which a factor has a gradient."
-    lr, found = float(group["lr"]), dict(zip(params, self._directions(group, params)))
+    lr = float(group["lr"])
+    found = dict(zip(params, self._directions(group, params)))
     factors, same = group["params"], {}
     for B,A in zip(factors[::2], factors[1::2]):
         if B in found or A in found: same.setdefault((B.shape[0], A.shape[1]), []).append((B, A))

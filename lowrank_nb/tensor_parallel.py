@@ -33,7 +33,8 @@ class _Sum(torch.autograd.Function):
     "Add a tensor over the processes of a group, and its gradient too."
     @staticmethod
     def forward(ctx, x, group):
-        ctx.group, total = group, x.clone(memory_format=torch.contiguous_format)
+        ctx.group = group
+        total = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total, group=group)
         return total
 
@@ -43,7 +44,9 @@ class _Sum(torch.autograd.Function):
 # %% ../nbs/73_tensor_parallel.ipynb #bfb30413
 def _narrow(layer:LowRankLinear, x:Tensor, mesh:DeviceMesh)->Tensor: # (..., r) or (..., r+c)
     "Compute this process's summand of A x from its features (..., in/n), for LoST with columns."
-    h, n, scale = F.linear(x, local_part(layer.A)), x.shape[-1], layer.factor_scale
+    h = F.linear(x, local_part(layer.A))
+    n = x.shape[-1]
+    scale = layer.factor_scale
     if scale is not None: h = scale*h
     if not isinstance(layer, LoSTLinear): return h
     before = mesh.get_local_rank()*math.ceil(layer.in_features/mesh.size()) # as torch.chunk cuts
@@ -55,7 +58,8 @@ def _widen(layer:LowRankLinear, h:Tensor)->Tensor: # (..., r) or (..., r+c) -> (
     "Compute this process's features of the output."
     B, bias = local_part(layer.B), layer.bias
     if isinstance(layer, LoSTLinear):
-        low, kept = h[..., :layer.rank], h[..., layer.rank:]
+        low = h[..., :layer.rank]
+        kept = h[..., layer.rank:]
         h = torch.cat([layer.gamma*layer.act(low), (1-layer.gamma)*kept], -1)
         B = torch.cat([B, local_part(layer.S)], 1)
     elif isinstance(layer, CoLALinear): h = layer.act(h)
@@ -117,7 +121,8 @@ _JOIN = "o_proj", "down_proj"
 
 def _style(name:str, module:nn.Module)->ParallelStyle|None:
     "Choose how to split a module of a block; None: it has no parameters of its own."
-    last, factors = name.rpartition(".")[2], isinstance(module, LowRankLinear)
+    last = name.rpartition(".")[2]
+    factors = isinstance(module, LowRankLinear)
     if last.endswith("_layernorm"): return SplitNorm()
     if last in _READ: return SplitFactors() if factors else ColwiseParallel(input_layouts=Shard(-1))
     if last not in _JOIN: return None
@@ -148,7 +153,8 @@ def _sizes(model:nn.Module)->dict[str,int]: # name -> a number that is split
 
 def _check_modules(model:nn.Module)->None:
     "Raise `InputError` for a module that would stay whole."
-    plan, kinds = tensor_parallel_plan(model), (nn.Linear, LowRankLinear, CoLALinear, LoSTLinear)
+    plan = tensor_parallel_plan(model)
+    kinds = (nn.Linear, LowRankLinear, CoLALinear, LoSTLinear)
     for name,module in model.named_modules():
         linear = name.rpartition(".")[2] in _READ+_JOIN
         known = type(module) in kinds if linear else name in plan

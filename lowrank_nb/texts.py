@@ -52,7 +52,8 @@ def _text_of(line:bytes, where:str, column:str="text")->str:
     try: record = _record(line)
     except ValueError: raise InputError(f"{where} is not JSON; expected JSON lines") from None
     if not isinstance(record, dict):
-        raise InputError(f"{where} is not an object; expected JSON lines")
+        kind = type(record).__name__
+        raise InputError(f"{where} is not an object, got {kind}; expected JSON lines")
     if column not in record: raise _no_column(where, column, record)
     text = record[column]
     if text is None: return ""
@@ -68,7 +69,7 @@ def _no_column(where:str, column:str, names:Iterable[str])->InputError:
 
 # %% ../nbs/30_texts.ipynb #0de6d22e
 def _json_texts(file:IO, name:str, column:str="text")->Iterator[str]:
-    "Yield the texts of a file of JSON lines, empty ones left out."
+    "Yield the texts of a file of JSON lines, without empty ones."
     for i,line in enumerate(file, 1):
         if not line.strip(): continue
         text = _text_of(line, f"{name}: line {i}", column)
@@ -94,7 +95,7 @@ def _is_text(kind:pa.DataType)->bool:
 
 # %% ../nbs/30_texts.ipynb #e0d69526
 def _table_texts(file:IO, name:str, column:str="text")->Iterator[str]:
-    "Yield the texts of a table, empty ones left out. Raises `InputError`."
+    "Yield the texts of a table, without empty ones. Raises `InputError`."
     schema, batches = _open_table(file, name, column)
     if column not in schema.names: raise _no_column(name, column, schema.names)
     kind = schema.field(column).type
@@ -115,7 +116,7 @@ def _paragraphs(file:IO, name:str)->Iterator[str]:
     "Yield the parts of a plain text between blank lines. Raises `InputError` for UTF-16."
     part, warned = [], False
     for line in io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"):
-        if "\0" in line: raise InputError(f"{name}: has zero bytes; expected text in UTF-8")
+        if "\0" in line: raise InputError(f"{name}: not text, got zero bytes; expected UTF-8")
         if "\ufffd" in line and not warned:
             log.warning(f"{name}: has bytes that are not UTF-8; they are read as U+FFFD")
             warned = True
@@ -153,21 +154,21 @@ def unreadable(
     "Return what to raise: a line that names the file, or `error` if the fault is not the file's."
     if isinstance(error, InputError): return error
     if isinstance(error, (gzip.BadGzipFile, EOFError, zlib.error)):
-        return InputError(f"{file}: damaged ({error}); expected a whole file")
+        return InputError(f"{file}: damaged ({error}); expected a complete file")
     if not isinstance(error, (OSError, ValueError)): return error
-    return InputError(f"{file}: cannot be read ({brief(error)})")
+    return InputError(f"{file}: cannot be read ({brief(error)}); expected a readable file")
 
 # %% ../nbs/30_texts.ipynb #307ef3e8
 RETRIES = 4 # in a row, for a remote shard that fails
 WAIT = 2.   # seconds before the first retry; each wait is twice as long as the one before
 
 class DataError(InputError):
-    "Report text that could be read a moment ago: a run should save before it stops."
+    "Report text that has become unreadable: a run should save before it stops."
 
 def _wait(file:str, error:Exception, n:int, failed:int)->None:
     "Wait before the next try. Raises `DataError` after the last one."
     if failed>RETRIES:
-        raise DataError(f"{file}: cannot be read on after document {n}, {RETRIES} retries "
+        raise DataError(f"{file}: cannot be read after document {n} and {RETRIES} retries "
                         f"({brief(error)}); resume later with --continue_from latest") from None
     wait = WAIT*2**(failed-1)
     log.warning(f"{file}: {brief(error)}; retry {failed} of {RETRIES} in {wait:g} s, "
@@ -231,7 +232,7 @@ def texts_of(
     file:str, # a local path, an address such as hf://, or 'embedded:<split>:<i>/<n>'
     column:str="text", # the field or column with the text
 )->Iterator[str]:
-    """Yield the texts of one shard, empty ones left out. Raises `InputError` for a shard that
+    """Yield the texts of one shard, without empty ones. Raises `InputError` for a shard that
     cannot be read, `DataError` for one that fails after its first document."""
     if file.startswith(EMBEDDED):
         split, part = file.removeprefix(EMBEDDED).split(":")
@@ -248,8 +249,8 @@ def endpoint()->str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 def _probe(path:str)->None:
-    """Make one request, with the user's token. Raises what the hub answers if it refuses, or if it
-    is out of reach."""
+    """Make one request, with the user's token. Raises the hub's error if it rejects the request or
+    cannot be reached."""
     answer = get_session().get(f"{endpoint()}/{path}", headers=build_hf_headers(), timeout=10)
     refused = answer.status_code in (401, 403, 404)  # if it is busy, the client tries again
     if refused: hf_raise_for_status(answer)
@@ -261,7 +262,7 @@ def ask_hub(
     problem:str,       # begins the message: what failed, and what is expected instead
     seconds:float=20,  # for everything
 )->Any:                # what `ask` returns
-    "Ask the hub. Raises `InputError` in one line if it refuses, fails or takes too long."
+    "Ask the hub. Raises `InputError` in one line if it rejects, fails or is late."
     answers = []
     def probe_and_ask():
         try:
@@ -290,14 +291,17 @@ def digest_of(
 # %% ../nbs/30_texts.ipynb #2e013e25
 @dataclass
 class TextSource:
-    "Shards of text. Make one with `TextSource.local`, `.docstrings` or `.hub`."
+    "Hold shards of text. Make one with `TextSource.local`, `.docstrings` or `.hub`."
     files:list         # what `texts_of` reads
     split:str="train"  # or 'validation'
     column:str="text"  # the field or column with the text
 
     def read(self, file:str)->Iterator:
-        "Yield the documents of one shard."
-        return texts_of(file, self.column)
+        "Yield the documents of one shard. Raises `InputError` that names the flag."
+        try: yield from texts_of(file, self.column)
+        except InputError as e:
+            flag = FLAGS.get(self.split, FLAGS["validation"])
+            raise type(e)(f"{flag}: {e}") from None
 
     def digest(self)->str:
         "Hash the names and sizes of the files, without the folder that holds them."

@@ -26,7 +26,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 from .core import InputError
 from .files import read_json, write_json
 from .models import vocabulary_size
-from .texts import TextSource, digest_of, texts_of, unreadable
+from .texts import TextSource, digest_of, unreadable
 from .tokens import encode
 
 # %% ../nbs/32_token_cache.ipynb #46a99842
@@ -67,7 +67,9 @@ def _whole(path:Path)->Iterator[IO]:
 def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str,
                    column:str="text")->int: # tokens
     "Tokenize one shard into `stem`.ids and `stem`.ends.npy."
-    ends, n, docs = [np.zeros(0, np.int64)], 0, texts_of(file, column)
+    ends = [np.zeros(0, np.int64)]
+    n = 0
+    docs = TextSource([file], column=column).read(file) # its errors name the flag
     with _whole(stem.with_suffix(".ids")) as f:
         while texts := list(islice(docs, 1000)):
             ids = encode(tok, texts, max_length)
@@ -99,28 +101,32 @@ def _begin(out:Path, plan:dict)->None:
     if (out/"cache.json").is_file():
         found = _difference(read_json(out/"cache.json"), plan)
         if not found: return
-        raise InputError(f"{out}: a cache of other data, got {found}; expected a new folder")
+        raise InputError(f"OUT: a cache of other data ({found}), got {out}; expected a new folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a token cache; expected a new folder")
+        raise InputError(f"OUT: not a token cache, got {out}; expected a new folder")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/"cache.json", plan)
 
 # %% ../nbs/32_token_cache.ipynb #b889f6fa
+def _size(path:Path)->int: return path.stat().st_size if path.is_file() else 0
+
 def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     "Raise `InputError` if a shard is damaged, or its text file has changed."
-    done, ids = stem.with_suffix(".json"), stem.with_suffix(".ids")
+    done = stem.with_suffix(".json")
+    ids = stem.with_suffix(".ids")
     size = read_json(done)["tokens"]*np.dtype(dtype).itemsize
-    if not ids.is_file() or ids.stat().st_size!=size:
-        raise InputError(f"{ids}: damaged; remove {done} and run lowrank_prepare again")
+    if _size(ids)!=size or not ids.is_file():
+        raise InputError(f"{ids}: damaged, got {_size(ids)} bytes; expected {size}: "
+                         f"remove {done} and run lowrank_prepare again")
     file, expected = shard["file"], shard["size"]
     if expected is None or not os.path.isfile(file): return
     if os.path.getsize(file)!=expected:
-        raise InputError(f"{out}: {file} has changed since, got {os.path.getsize(file)} bytes; "
+        raise InputError(f"{out}: {file} has changed, got {os.path.getsize(file)} bytes; "
                          f"expected {expected}, or a new cache")
 
 @dataclass
 class TokenSource(TextSource):
-    "The folder that `prepare` made. Open one with `TokenSource.open`."
+    "Hold the folder that `prepare` made. Open one with `TokenSource.open`."
     plan:dict=field(default_factory=dict) # the content of cache.json
 
     def digest(self)->str:
@@ -135,19 +141,21 @@ def open(cls:TokenSource,
     split:str="train",
 )->TokenSource:
     "Open a cache. Raises `InputError` if it is unfinished or damaged, or its texts have changed."
-    out, plan = Path(folder), read_json(Path(folder)/"cache.json")
+    out = Path(folder)
+    plan = read_json(Path(folder)/"cache.json")
     stems = [out/f"{i:05d}" for i in range(len(plan["shards"]))]
     done = sum(s.with_suffix(".json").is_file() for s in stems)
     if done<len(stems):
         raise InputError(f"{out}: unfinished, got {done} of {len(stems)} shards; "
-                         "run lowrank_prepare again")
+                         "expected all: run lowrank_prepare again")
     for stem,shard in zip(stems, plan["shards"]): _check_shard(out, stem, shard, plan["dtype"])
     return cls([str(s) for s in stems], split, plan=plan)
 
 @patch
 def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
     "Yield the documents of one shard, int32 ids."
-    stem, dtype = Path(file), np.dtype(self.plan["dtype"])
+    stem = Path(file)
+    dtype = np.dtype(self.plan["dtype"])
     try:
         ends = np.load(stem.with_suffix(".ends.npy"), allow_pickle=False)
         ids = np.memmap(stem.with_suffix(".ids"), dtype, "r") if len(ends) else None
@@ -161,16 +169,18 @@ def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
 @patch
 def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
     "Raise `InputError` for another tokenizer, or rows that need tokens that were cut."
-    folder, t, most = Path(self.files[0]).parent, self.plan["tokenizer"], self.plan["max_length"]
+    folder = Path(self.files[0]).parent
+    t = self.plan["tokenizer"]
+    most = self.plan["max_length"]
     if t["hash"]!=fingerprint(tok):
         raise InputError(f"--train_data_path: made with another tokenizer, got {folder}; "
                          f"expected --tokenizer {t['name']}")
     if most is None: return
     if packing:
         raise InputError(f"--train_data_path: documents are cut at {most}, got {folder}; "
-                         "--packing expected a cache prepared without --max_length")
+                         "expected a cache made without --max_length for --packing")
     if max_length>most:
-        raise InputError(f"--max_length: {folder} is cut, got {max_length}; "
+        raise InputError(f"--max_length: documents of {folder} are cut, got {max_length}; "
                          f"expected at most {most}")
 
 # %% ../nbs/32_token_cache.ipynb #8cc6d559
@@ -199,7 +209,8 @@ def prepare(
     progress:bool=True,       # show a bar of shards on stderr
 )->TokenSource:
     "Tokenize each shard once. Raises `InputError` if `out` holds something else."
-    out, plan = Path(out), _plan(source, tokenizer, max_length)
+    out = Path(out)
+    plan = _plan(source, tokenizer, max_length)
     _begin(out, plan)
     stems = {out/f"{i:05d}": f for i,f in enumerate(source.files)}
     left = {s: f for s,f in stems.items() if not s.with_suffix(".json").is_file()}

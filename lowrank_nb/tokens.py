@@ -51,7 +51,8 @@ def _from_hub(name:str)->PreTrainedTokenizerBase:
 @contextlib.contextmanager
 def _cache_lock()->Iterator[None]:
     "Let one process at a time fetch; the others find all files."
-    folder, lock = Path(HF_HUB_CACHE)/".locks", contextlib.nullcontext()
+    folder = Path(HF_HUB_CACHE)/".locks"
+    lock = contextlib.nullcontext()
     with contextlib.suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
     if os.access(folder, os.W_OK): lock = WeakFileLock(folder/"lowrank_nb_tokenizer.lock")
     with lock: yield
@@ -64,19 +65,21 @@ def _is_empty(tok:PreTrainedTokenizerBase)->bool:
 def load_tokenizer(
     name:str="t5-base", # a folder, a name on the hub, or 'bytes'
 )->PreTrainedTokenizerBase:
-    "Load a tokenizer with a padding and an end-of-text token. Raises `InputError`."
+    """Load a tokenizer with a padding and an end-of-text token. Raises `InputError` if it is not
+    available, or if it has no end-of-text token or no offsets."""
     if name.lower()=="bytes": return ByT5Tokenizer(extra_ids=0)
     path = Path(name).expanduser()
     is_path = path.is_dir() or path.is_absolute() or name.startswith(".")
     tok = _from_folder(name) if is_path else _from_hub(name)
     bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets
     if not bytes_only and not getattr(tok, "is_fast", False):
-        raise InputError(f"--tokenizer: {type(tok).__name__} does not say which characters a token "
-                         f"stands for, got {name}; expected a tokenizer with offsets (a fast one)")
+        raise InputError(f"--tokenizer: {type(tok).__name__} gives no offsets, got {name}; "
+                         "expected a fast tokenizer")
     if not bytes_only and _is_empty(tok):
         raise InputError(f"--tokenizer: no vocabulary, got {name}; expected all of its files")
     if tok.eos_token_id is None:
-        raise InputError(f"--tokenizer: no end-of-text token, got {name}; expected one with it")
+        raise InputError(f"--tokenizer: no end-of-text token, got {name}; "
+                         "expected a tokenizer with one")
     if tok.pad_token_id is None: tok.pad_token = tok.eos_token  # labels are masked by length
     return tok
 
@@ -129,7 +132,8 @@ def table_of(
     "Put ids into rows of equal length; labels of padding are -100."
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     filled = np.arange(length) < lengths[:, None]
-    x, y = np.full(filled.shape, pad, np.int64), np.full(filled.shape, -100, np.int64)
+    x = np.full(filled.shape, pad, np.int64)
+    y = np.full(filled.shape, -100, np.int64)
     if len(ids): x[filled] = y[filled] = np.concatenate(ids)
     return dict(input_ids=x, labels=y)
 

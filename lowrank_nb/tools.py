@@ -131,7 +131,7 @@ class PrepareFlags:
     "Hold the flags of `lowrank_prepare`."
     _argument_group_name = "from and to"
     out:str = flag(
-        MISSING, "folder of the cache; an unfinished one is finished", metavar="OUT",
+        MISSING, "folder of the cache; an unfinished one is completed", metavar="OUT",
         positional=True)
     train_data_path:str = flag(
         MISSING, "json.gz, parquet or arrow files, globs, separated by commas; or 'embedded', "
@@ -142,7 +142,7 @@ class PrepareFlags:
         None, "kept length of a document, for padded rows of at most that length; default: all",
         "tokens", valid=Range(2))
     workers:int = flag(
-        0, "processes that take a shard at a time; 0: this one", "processes", valid=Range(0))
+        0, "worker processes, a shard at a time; 0: this one", "processes", valid=Range(0))
 
 def prepare_parser()->FlagParser:
     "Make the parser of `lowrank_prepare`."

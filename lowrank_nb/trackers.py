@@ -119,7 +119,8 @@ class Tracker(Callback):
         flags:dict|None=None, # shown by the tracker, see public_flags
     ):
         self.to, self.save_dir, self.flags = to, Path(save_dir), flags or {}
-        self.name, self.writer = name or self.save_dir.name, None
+        self.name = name or self.save_dir.name
+        self.writer = None
 
     def before_fit(self, trainer:Trainer)->None:
         "Open the writer. Raises `InputError` if that fails."
@@ -140,8 +141,8 @@ def on_row(self:Tracker, trainer:Trainer, row:dict)->None:
     try: self.writer.log(values, row["step"])
     except OSError as e:
         self.writer = None
-        raise InputError(f"--report_to: {self.to} cannot write, got {e.strerror}; free some space "
-                         "and resume with --continue_from latest") from None
+        raise InputError(f"--report_to: cannot be written ({e.strerror}), got {self.to}; expected "
+                         "free space to resume with --continue_from latest") from None
 
 @patch
 def close(self:Tracker)->None:

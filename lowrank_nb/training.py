@@ -38,13 +38,13 @@ def n_real(batch:dict)->int:
 class Callback:
     "Act on the events of a run. Callbacks with a smaller `order` go first."
     order = 0
-    def before_fit(self, trainer:"Trainer")->None: "Before the first update."
-    def before_step(self, trainer:"Trainer")->None: "When `loss` and `norm` of an update are known."
-    def after_update(self, trainer:"Trainer")->None: "After every update."
-    def after_fit(self, trainer:"Trainer")->None: "After the last update."
-    def on_stop(self, trainer:"Trainer")->None: "When a signal or the data end the run early."
-    def on_fault(self, trainer:"Trainer")->None: "When a number that is not finite ends the run."
-    def on_row(self, trainer:"Trainer", row:dict)->None: "At every row of the metrics."
+    def before_fit(self, trainer:"Trainer")->None: "Act before the first update."
+    def before_step(self, trainer:"Trainer")->None: "Act once `loss` and `norm` are known."
+    def after_update(self, trainer:"Trainer")->None: "Act after every update."
+    def after_fit(self, trainer:"Trainer")->None: "Act after the last update."
+    def on_stop(self, trainer:"Trainer")->None: "Act when a signal or the data end the run early."
+    def on_fault(self, trainer:"Trainer")->None: "Act when a NaN or Inf ends the run."
+    def on_row(self, trainer:"Trainer", row:dict)->None: "Act on every row of the metrics."
 
 # %% ../nbs/40_training.ipynb #2ae7a997
 @dataclass
@@ -100,7 +100,7 @@ def fit(self:Trainer)->None:
 
 # %% ../nbs/40_training.ipynb #6e842cc9
 class Stopped(Exception):
-    "A signal stopped the run between two updates."
+    "Report a signal that stopped the run between two updates."
     def __init__(self, signal:int):
         self.signal = signal
         super().__init__(f"stopped by signal {signal}")
@@ -201,7 +201,7 @@ def _per_second(n:int, seconds:float)->int: # 0 if the clock did not move
 
 # %% ../nbs/40_training.ipynb #108117aa
 def _unreached(loss_module:LMLoss)->bool:
-    "Whether the loss does not depend on some parameter, as in the control."
+    "Check whether the loss does not depend on some parameter, as in the control."
     ps = [p for p in loss_module.parameters() if p.requires_grad]
     ids = torch.zeros(1, 2, dtype=torch.long, device=ps[0].device)
     with torch.random.fork_rng():

@@ -25,7 +25,7 @@ class StepFlags:
         None, "size of an update over all devices; default: batch x devices x accumulation",
         "sequences", valid=Range(1))
     gradient_accumulation:int|None = flag(
-        None, "micro-batches in an update; default: as many as total_batch_size needs",
+        None, "micro-batches in an update; default: as many as --total_batch_size needs",
         valid=Range(1))
     num_training_steps:int = flag(
         10_000, "length of the run", "updates", valid=Range(1), read_by=dict(max_train_tokens=None))
@@ -63,7 +63,7 @@ class MomentFlags:
         "and spectron; default: 0.9,0.999", read_by=IF_ADAM)
     eps:float|None = flag(
         None, "added to the root of Adam's second moment, on the scale of the gradient; default: "
-        "1e-8, in loro_adamw, GaLore and its kin 1e-6", valid=POSITIVE, read_by=IF_ADAM)
+        "1e-8; 1e-6 for loro_adamw, galore_adamw, apollo and fira", valid=POSITIVE, read_by=IF_ADAM)
 
 # %% ../nbs/49_training_flags.ipynb #4cbd78f3
 IF_RESTARTS = dict(scheduler=("cosine_restart", "cosine_restart_zero"))

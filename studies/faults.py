@@ -61,7 +61,7 @@ def stop_after_row(step:int)->None:
     Metrics.on_row = on_row
 
 def is_operation(event:str, args:tuple)->bool:
-    "Whether an audit event opens a file for writing, or makes, renames or removes one."
+    "Check whether an audit event opens a file for writing, or makes, renames or removes one."
     writes = os.O_WRONLY|os.O_RDWR|os.O_CREAT
     if event=="open": return bool((args[2] or 0) & writes)
     return event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove")
@@ -222,7 +222,11 @@ def name_of(what:str, n:int, *rank:int)->str:
 def killed(case:tuple, moments:Iterable[tuple])->dict: # what AXES names; what, n and perhaps rank
     "Kill a run again and again, resume it, and compare its end with that of an untouched one."
     clear("whole", "cut")
-    cmd, world, rng, hits, places = command(*case), case[3], random.Random(str(case)), [], []
+    cmd = command(*case)
+    world = case[3]
+    rng = random.Random(str(case))
+    hits = []
+    places = []
     run(cmd+" --save_dir whole", world)
     for what,n,*rank in moments:
         delay = rng.uniform(.001, .03) if what=="row" else 0

@@ -30,7 +30,7 @@ COMPILED = 96 # from this width on; below, compiling takes longer than it saves
 
 @dataclass
 class Rung(Setting):
-    "What all runs of one width share."
+    "Hold what all runs of one width share."
     width:int=64
     stride:int=128 # of the windows over whole documents
     packing:bool=True
@@ -64,7 +64,7 @@ LADDER = { # name: method of the comparison, further flags, rates of the grid at
 
 @dataclass(frozen=True)
 class Once(Run):
-    "A run of one width that is evaluated at its end only."
+    "Describe a run of one width that is evaluated at its end only."
     width:int=WIDTHS[0]
     def flags(self, setting:Setting)->list[str]:
         return [*super().flags(setting), "--eval_every", str(self.steps)]
@@ -117,7 +117,8 @@ def seeded(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
 
 def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List the run with 20 bytes for each parameter of the method's own."
-    had, steps = tried(name, width, rows), budget(name, width)
+    had = tried(name, width, rows)
+    steps = budget(name, width)
     if not had or steps==budget("dense", width): return []
     method, extra, _ = LADDER[name]
     return [Once(method, best_rate(had), 0, steps, extra, width)]

@@ -30,7 +30,8 @@ from lowrank_nb.run_folder import find_checkpoint
 from lowrank_nb.token_cache import prepare
 
 ROWS = "nbs/results/naive_60m.jsonl"
-TEXT, T5 = "../shared/data/text/text-{}.*.jsonl.gz", "../shared/data/t5-base"
+TEXT = "../shared/data/text/text-{}.*.jsonl.gz"
+T5 = "../shared/data/t5-base"
 NAIVE = "--optimizer adamw --parameterization lowrank --loro_scope all"
 METHODS = {
     "dense": "--optimizer adamw --lr 0.001",
@@ -111,13 +112,15 @@ def parse()->argparse.Namespace:
     p.add_argument("--total_batch_size", type=int, default=256, help="sequences of an update")
     p.add_argument("--eval_tokens", type=int, default=2_000_000)
     p.add_argument("--device", default="auto")
-    p.add_argument("--folder", default="checkpoints/naive_60m", help="of runs and tokens")
+    p.add_argument("--folder", default="checkpoints/naive_60m", help="folder of runs and tokens")
     p.add_argument("--rows", default=ROWS, help="file of results")
     p.add_argument("--tiny", action="store_true", help="1M parameters, 20 updates, on a CPU")
     args = p.parse_args()
     if args.tiny:
         args.steps, args.batch_size, args.total_batch_size = 20, 4, 4
-        args.eval_tokens, args.device, args.rows = 2000, "cpu", f"{args.folder}/rows.jsonl"
+        args.eval_tokens = 2000
+        args.device = "cpu"
+        args.rows = f"{args.folder}/rows.jsonl"
     return args
 
 def main()->None:

@@ -75,7 +75,8 @@ def main()->int:
     p.add_argument("--out", type=Path, default=OUT, help="file of the results")
     args = p.parse_args()
     torch.set_num_threads(1)
-    flags, start = [*FLAGS, "--num_training_steps", str(args.steps)], time.perf_counter()
+    flags = [*FLAGS, "--num_training_steps", str(args.steps)]
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as d:
         notes = watch(lambda: run_c4([*flags, "--save_dir", f"{d}/run"]))
         checkpoints = sorted(p.name for p in Path(f"{d}/run").glob("model_*"))

@@ -66,13 +66,16 @@ def principal_angles(U:Tensor, V:Tensor)->Tensor: # orthonormal (n, k) each -> (
 def marchenko_pastur(s:Tensor, m:int, n:int, std:float)->Tensor:
     """Return the density of the singular values of an m x n matrix of independent entries, as m
     and n grow with m/n fixed."""
-    a, b, k = std*abs(m**.5-n**.5), std*(m**.5+n**.5), min(m, n)
+    a = std*abs(m**.5-n**.5)
+    b = std*(m**.5+n**.5)
+    k = min(m, n)
     inside = (s**2-a**2).clamp(min=0)*(b**2-s**2).clamp(min=0)
     return inside.sqrt()/(math.pi*std**2*k*s)
 
 def imbalance(layer:LowRankLinear)->float:
     "Measure how far B'B is from AA', relative to them: 0 for balanced factors."
-    P, Q = (layer.B.T@layer.B).double(), (layer.A@layer.A.T).double()
+    P = (layer.B.T@layer.B).double()
+    Q = (layer.A@layer.A.T).double()
     return float((P-Q).norm()/(P.norm()*Q.norm()).sqrt())
 
 def weight_of(layer:nn.Module)->Tensor: # (out, in)
@@ -95,7 +98,9 @@ class Spectra(Callback):
     order = 25 # before the evaluation
     def __init__(self, names:list[str]):
         self.names, self.start, self.last = names, {}, {}
-        self.ranks, self.values, self.balance = {}, {}, {name: [] for name in SHOWN}
+        self.ranks = {}
+        self.values = {}
+        self.balance = {name: [] for name in SHOWN}
 
     def before_fit(self, trainer:Trainer): self.after_update(trainer)
 
@@ -123,7 +128,8 @@ class Spectra(Callback):
 
     def angles(self, name:str, now:tuple[Tensor,Tensor])->list[float]:
         "Average the angles to the first and to the previous singular vectors, left and right."
-        start, last = self.start.setdefault(name, now), self.last.get(name, now)
+        start = self.start.setdefault(name, now)
+        last = self.last.get(name, now)
         self.last[name] = now
         pairs = [(old[:,:k], new[:,:k])
                  for then in (start, last) for k in KS for old,new in zip(then, now)]
@@ -172,7 +178,7 @@ def main()->None:
     origin = dict(setting=asdict(setting), data=data_hash(setting), columns=COLUMNS)
     kept = read_json(OUT) or dict(origin, methods={})
     if {k: kept[k] for k in origin}!=origin:
-        sys.exit(f"{OUT}: results of another setting or other data; expected none there")
+        sys.exit(f"{OUT}: has results of another setting or other data; expected no such file")
     for m in methods:
         if m in kept["methods"]: continue
         kept["methods"][m] = result = measure(m, setting)
