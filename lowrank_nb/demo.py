@@ -61,6 +61,7 @@ def _row(name:str, summary:dict)->list[str]:
             f"{summary['bits_per_byte']:.3f}", f"{summary['tokens_per_s']:,.0f}",
             f"{(summary['peak_memory'] or math.nan)/2**20:,.0f}"]
 
+# %% ../nbs/56_demo.ipynb #ee92a6c6
 def demo_figure(
     out:Path,                 # folder of the demo
     names:Iterable[str]=DEMO,
