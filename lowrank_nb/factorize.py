@@ -146,7 +146,7 @@ def describe(
         lines.append(f"layers: {_names([c for c in choices if c.why==why])} stay dense, {why}")
     if experts: lines.append(f"experts: {experts/1e6:.2f}M parameters stay dense")
     grown = [c for c in choices if c.grows]
-    if grown:
+    if grown and config.kind!="zero": # its layers hold nothing
         lines.append(f"warning: {_names(grown)} hold no fewer parameters than dense, "
                      "r(m+n) >= mn; lower the rank")
     return [*lines, f"parameters: {before/1e6:.2f}M dense -> {after/1e6:.2f}M ({after/before:.0%})"]
