@@ -65,7 +65,7 @@ def wanted_norms(
 
 def factor_rates(layer:LowRankLinear, q:float, w:float)->tuple[float,float]:
     "Return the rates of B and A, over that of the base: norm / sqrt(rows x columns)."
-    if layer.nonlinear: return 1/q, 1/w # without the rounding of roots
+    if layer.nonlinear: return 1/q, 1/w # the same, without the rounding of roots
     return tuple(norm*(q*w)**-.5 for norm in wanted_norms(layer, q, w))
 
 # %% ../nbs/28_rate_transfer.ipynb #2461bbbe
