@@ -7,7 +7,7 @@ __all__ = ['stream_maker', 'count_updates', 'draw_model', 'gradients_of_first_ba
            'model_from_flags', 'pick_dtype', 'build_optimizer', 'build_schedule', 'build_callbacks', 'build',
            'start_log', 'run_memory', 'forecast']
 
-# %% ../nbs/52_build.ipynb #9de2d86b
+# %% ../nbs/52_build.ipynb #bc4a45bc
 import dataclasses
 import math
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+# %% ../nbs/52_build.ipynb #9de2d86b
 from .callbacks import Evaluate, Metrics, Progress, Refresh
 from .checks import Checked, changed_flags, factorize_config, ignored_flags
 from .checks import lazy_options, resolve_pair, resume_record, spell_words

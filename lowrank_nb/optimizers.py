@@ -25,7 +25,7 @@ from .layers import layer_part
 from .loro_adamw import LOROAdamW, param_groups, refresh_moments
 from .muon import Muon, adamw_for_others
 from .product_decay import AdamW
-from .rate_transfer import BaseShape, exact_scaler, transferred_groups
+from .rate_transfer import exact_scaler, transferred_groups
 from .spectron import Spectron, make_spectron
 
 # %% ../nbs/29_optimizers.ipynb #1136b4ad
@@ -147,12 +147,13 @@ def _missing(name:str, instead:str):
         raise InputError(f"--optimizer: not available, got {name}; expected {instead}")
     return make
 
-# %% ../nbs/29_optimizers.ipynb #c9381947
-def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
-
+# %% ../nbs/29_optimizers.ipynb #10d5bd9c
 def _groups(model, lr, weight_decay, decay="factors", base=None):
     if base is None: return param_groups(model, weight_decay=weight_decay, decay=decay)
     return transferred_groups(model, lr, base, weight_decay, decay)
+
+# %% ../nbs/29_optimizers.ipynb #c9381947
+def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
 
 def _torch(cls, model, lr, weight_decay, betas, eps, **groups):
     "Make an optimizer of torch; it is fused if possible: one pass over memory."

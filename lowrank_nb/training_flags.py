@@ -66,10 +66,11 @@ class MomentFlags:
         None, "added to the root of Adam's second moment, on the scale of the gradient; default: "
         "1e-8, in loro_adamw, GaLore and its kin 1e-6", valid=POSITIVE, read_by=IF_ADAM)
 
-# %% ../nbs/49_training_flags.ipynb #4cbd78f3
+# %% ../nbs/49_training_flags.ipynb #f0d18d13
 IF_RESTARTS = dict(scheduler=("cosine_restart", "cosine_restart_zero"))
 IF_BASE = dict(optimizer=tuple(name for name in OPTIMIZERS if "base" in arguments_of(name)))
 
+# %% ../nbs/49_training_flags.ipynb #4cbd78f3
 @dataclass(frozen=True)
 class ScheduleFlags:
     "Hold the flags of the learning rate and its schedule."
