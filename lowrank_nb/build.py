@@ -7,7 +7,7 @@ __all__ = ['stream_maker', 'count_updates', 'draw_model', 'gradients_of_first_ba
            'model_from_flags', 'pick_dtype', 'build_optimizer', 'build_schedule', 'build_callbacks', 'build',
            'start_log', 'run_memory', 'forecast']
 
-# %% ../nbs/52_build.ipynb #9de2d86b
+# %% ../nbs/52_build.ipynb #bc4a45bc
 import dataclasses
 import math
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+# %% ../nbs/52_build.ipynb #9de2d86b
 from .callbacks import Evaluate, Metrics, Progress, Refresh
 from .checks import Checked, changed_flags, factorize_config, ignored_flags
 from .checks import lazy_options, resolve_pair, resume_record, spell_words
@@ -25,12 +26,15 @@ from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
 from .factorize import FactorizeConfig, block_linears, describe, factorize
 from .forecast import checkpoint_bytes, copy_bytes, disk_lines, memory
+from .kinds import factor_init
 from .layers import expert_parameters
 from .lost import LoSTLinear
 from .models import build_model, fit_vocabulary, load_model_config
 from .nan_guard import NanGuard
+from .optimizer_flags import base_shape
 from .optimizers import StochasticBF16, make_optimizer
 from .process import Process
+from .rate_transfer import BaseShape, rate_lines, scale_dense, scale_factors
 from .resume import Save, resume
 from .run_folder import step_of
 from .schedules import make_schedule, wsd_steps
@@ -73,14 +77,18 @@ def draw_model(
     seed:int,
     device:torch.device,
     first_gradients:Callable[[PreTrainedModel],dict]|None=None, # for the method 'gradient'
+    base:BaseShape|None=None, # at which the rate was tuned; None: as drawn
 )->PreTrainedModel:
     "Draw the factorized model on its device."
     torch.manual_seed(seed)
     model, grads = build_model(config).to(device), None
+    if base: scale_dense(model, base)
     if factors.kind=="lost" and factors.method=="gradient":
         grads = first_gradients(model)
         torch.manual_seed(seed+1) # the factors do not depend on what the gradients drew
-    return factorize(model, factors, grads)
+    model = factorize(model, factors, grads)
+    if base: scale_factors(model, factor_init(factors), base)
+    return model
 
 # %% ../nbs/52_build.ipynb #58d1fec2
 def gradients_of_first_batches(
@@ -218,7 +226,8 @@ def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->Pr
     if checked.checkpoint: factors = without_scores(factors)
     first_gradients = gradients_of_first_batches(
         new_stream, training.gradient_accumulation, process, dtype.removeprefix("pure_"))
-    model = draw_model(checked.model, factors, training.seed, process.device, first_gradients)
+    model = draw_model(checked.model, factors, training.seed, process.device, first_gradients,
+                       base_shape(training))
     if dtype=="pure_bfloat16": model.bfloat16()
     if checked.config.model.activation_checkpointing: model.gradient_checkpointing_enable()
     return model
@@ -279,6 +288,7 @@ def start_log(
     dtype = pick_dtype(flags.dtype, process.device) + (", compiled" if flags.compile else "")
     return [f"method: {checked.kind} x {checked.optimizer}", *layers,
             *_columns_line(model, factors), _batch_line(checked, process.world, steps),
+            *rate_lines(model, base_shape(checked.config.training)),
             f"device: {process.device}, {processes}, {dtype}",
             *_notes(checked, process.world, step)]
 

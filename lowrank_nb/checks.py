@@ -30,7 +30,7 @@ from .kinds import pick_kind
 from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizer_flags import check_decay, check_method, check_schedule
-from .optimizer_flags import lazy_options, optimizer_options
+from .optimizer_flags import check_transfer, lazy_options, optimizer_options
 from .optimizers import make_optimizer
 from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
 from .sharding import check_sharded
@@ -308,6 +308,7 @@ def check_flags(
     check_stride(tables["run"].eval_windows, model.max_length)
     check_method(method, factors, optimizer)
     check_decay(training, factors)
+    check_transfer(training, factors, optimizer)
     return Config(**tables, given=config.given), kind, optimizer, factors
 
 # %% ../nbs/51_checks.ipynb #57c495af

@@ -25,6 +25,7 @@ from .layers import layer_part
 from .loro_adamw import LOROAdamW, param_groups, refresh_moments
 from .muon import Muon, adamw_for_others
 from .product_decay import AdamW
+from .rate_transfer import exact_scaler, transferred_groups
 from .spectron import Spectron, make_spectron
 
 # %% ../nbs/29_optimizers.ipynb #1136b4ad
@@ -148,20 +149,25 @@ def _missing(name:str, instead:str):
         raise InputError(f"--optimizer: not available, got {name}; expected {instead}")
     return make
 
+# %% ../nbs/29_optimizers.ipynb #10d5bd9c
+def _groups(model, lr, weight_decay, decay="factors", base=None):
+    if base is None: return param_groups(model, weight_decay=weight_decay, decay=decay)
+    return transferred_groups(model, lr, base, weight_decay, decay)
+
 # %% ../nbs/29_optimizers.ipynb #c9381947
 def _fits(p:nn.Parameter)->bool: return p.device.type in ("cpu", "cuda")
 
 def _torch(cls, model, lr, weight_decay, betas, eps, **groups):
     "Make an optimizer of torch; it is fused if possible: one pass over memory."
-    groups = param_groups(model, weight_decay=weight_decay, **groups)
+    groups = _groups(model, lr, weight_decay, **groups)
     adam = dict(betas=betas, eps=eps, fused=all(map(_fits, model.parameters())))
     return cls(groups, lr=lr, weight_decay=weight_decay, **adam)
 
 def _adam(model, lr, weight_decay, betas=BETAS, eps=1e-8):
     return _torch(torch.optim.Adam, model, lr, weight_decay, betas, eps)
 
-def _adamw(model, lr, weight_decay, betas=BETAS, eps=1e-8, decay="factors"):
-    return _torch(AdamW, model, lr, weight_decay, betas, eps, decay=decay)
+def _adamw(model, lr, weight_decay, betas=BETAS, eps=1e-8, decay="factors", base=None):
+    return _torch(AdamW, model, lr, weight_decay, betas, eps, decay=decay, base=base)
 
 def _sgd(model, lr, weight_decay, beta1=0.):
     groups = param_groups(model, weight_decay=weight_decay)
@@ -170,8 +176,9 @@ def _sgd(model, lr, weight_decay, beta1=0.):
     return torch.optim.SGD(groups, lr=lr, momentum=beta1, weight_decay=weight_decay, fused=fused)
 
 def _loro(model, lr, weight_decay, loro_type="loro", loro_freq=1, lr_scaler=-1, refresh=None,
-          refresh_every=0, betas=BETAS, eps=1e-6, decay="factors"):
-    groups = param_groups(model, weight_decay=weight_decay, decay=decay)
+          refresh_every=0, betas=BETAS, eps=1e-6, decay="factors", base=None):
+    groups = _groups(model, lr, weight_decay, decay, base)
+    if base: lr_scaler = exact_scaler(model, lr_scaler, loro_type, base)
     options = dict(loro_type=loro_type, exact_every=loro_freq, lr_scaler=lr_scaler)
     return LOROAdamW(groups, lr, betas, eps, weight_decay, refresh=refresh,
                      refresh_every=refresh_every, **options)
@@ -208,6 +215,7 @@ def make_optimizer(
     adamw, loro_adamw, muon and spectron take decay: factors or product.
     loro_adamw takes loro_type, loro_freq, lr_scaler, refresh and refresh_every.
     muon and spectron take others_lr, the rate of the parameters that they leave to AdamW.
+    adamw and loro_adamw take base, the `BaseShape` at which lr was tuned.
     galore_adamw, apollo and fira take rank, update_proj_gap, scale and proj_type.
     Raises `InputError` for an unknown name or argument, or for a missing library."""
     name = pick(name, OPTIMIZERS, "--optimizer")
