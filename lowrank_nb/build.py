@@ -262,7 +262,9 @@ def _notes(checked:Checked, world:int, step:int)->list[str]:
     if checked.config.model.fsdp:
         split = f"split across {world} processes" if world>1 else "on one process, nothing to split"
         notes.append(f"--fsdp: weights, gradients and moments {split}")
-    if checked.kind=="cola": notes.append("cola: the SiLU between the factors is always on")
+    if checked.kind=="cola" and "cola_silu" in checked.config.given:
+        if not checked.config.method.cola_silu:
+            notes.append("--cola_silu: ignored, CoLA always has the SiLU between the factors")
     return notes + ignored_flags(checked.config, checked.kind, checked.optimizer)
 
 # %% ../nbs/52_build.ipynb #1f75657b

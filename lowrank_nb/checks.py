@@ -196,6 +196,7 @@ def check_sources(
                          "expected text, the default")
     return train, validation
 
+# %% ../nbs/51_checks.ipynb #54880017
 def _cut_paragraphs(train:TextSource, packing:bool)->str|None: # a line for the log
     if packing or not any(f.lower().endswith(PLAIN) for f in train.files): return None
     return ("--packing: off, so every paragraph of plain text is a row of its own, cut at "
@@ -206,6 +207,12 @@ def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line f
     if not n: return None
     return (f"--val_data_path: {n} of {len(validation.files)} files are training data too; "
             "the validation loss is that of texts that the model trains on")
+
+def _other_corpus(data:DataFlags)->str|None: # a line for the log
+    paths = {data.train_data_path, data.val_data_path}
+    if not data.c4_local or len(paths)==1 or "embedded" not in paths: return None
+    return (f"--val_data_path: {data.val_data_path}, while training reads {data.train_data_path}; "
+            "the validation loss is that of another corpus")
 
 # %% ../nbs/51_checks.ipynb #1787d7c3
 @dataclass(frozen=True)
@@ -296,6 +303,9 @@ def check_flags(
     world:int=1,      # processes
 )->tuple[Config,str,str,FactorizeConfig]: # words spelled and batches completed, pair, layers
     "Check words, values and combinations. Raises `InputError` for the first mistake."
+    if not (config.model.model_config or config.training.batch_size):
+        raise InputError("--model_config: missing; expected it and --batch_size, or one of "
+                         "--config laptop and --demo, which need no other flag")
     tables = {name: spell_words(getattr(config, name)) for name in TABLES}
     for table in tables.values(): check_values(table)
     method, training = tables["method"], tables["training"]
@@ -331,7 +341,7 @@ def check(
     train, validation = check_sources(config.data)
     tokenizer = load_tokenizer(config.model.tokenizer)
     notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
-             _cut_paragraphs(train, config.data.packing)]
+             _other_corpus(config.data), _cut_paragraphs(train, config.data.packing)]
     checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
                       validation, tokenizer, trackers, [note for note in notes if note])
     if checkpoint: check_resumed(checked, world)

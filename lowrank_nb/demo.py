@@ -138,6 +138,7 @@ def demo(
           f"table, curves and samples: {out}")
     return 0
 
+# %% ../nbs/56_demo.ipynb #1c91f1bd
 def _new_folder(save_dir:str|None)->Path:
     out = Path(save_dir or f"checkpoints/demo-{time.strftime('%Y%m%d-%H%M%S')}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
