@@ -138,7 +138,7 @@ def _scaled(group:dict, params:list, lr:float, x:float)->dict:
 # %% ../nbs/28_rate_transfer.ipynb #be587a23
 @torch.no_grad()
 def scale_dense(
-    model:nn.Module, # fresh, before `factorize`; changed in place
+    model:nn.Module, # fresh, before its layers are replaced; changed in place
     base:BaseShape,
 )->None:
     "Scale the drawn weights of blocks and head. Raises `InputError` without one deviation for all."
@@ -191,8 +191,8 @@ def init_multipliers(
 
 @torch.no_grad()
 def scale_factors(
-    model:nn.Module, # after `scale_dense` and `factorize`; changed in place
-    init:str,        # of the factors, see `factor_init`
+    model:nn.Module, # after scale_dense and factorize; changed in place
+    init:str,        # of the factors
     base:BaseShape,
 )->None:
     "Scale the drawn factors."
