@@ -125,6 +125,8 @@ class _SavesItself:
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path:Any, *args:Any, **kwargs:Any)->Any:
+        """Open a checkpoint of this format or of the first one, as Transformers does.
+        Raises `InputError` if low-rank weights are missing or have another shape."""
         folder = pretrained_model_name_or_path
         wanted = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in _HUB if name in kwargs}
