@@ -262,6 +262,8 @@ def resume_record(
     return record
 
 # %% ../nbs/51_checks.ipynb #b04d9e9b
+_DEFAULTS = {f.name: f.default for table in TABLES.values() for f in fields(table)}
+
 def check_resumed(
     checked:Checked,
     world:int=1,  # processes
@@ -272,8 +274,10 @@ def check_resumed(
     was = record.get(ACTS, {}).get("dtype", dtype)
     if (was=="pure_bfloat16")!=(dtype=="pure_bfloat16"): # the weights have another type
         raise _other_value(checked, "dtype", was, dtype)
+    flags = checked.config.flat()
     for name,value in resume_record(checked, world)[SAME].items():
-        was = before.get(name, value)
+        known = name in before or not before or value!=flags[name]
+        was = before.get(name, value) if known else _DEFAULTS[name] # a flag newer than the run
         if was!=value: raise _other_value(checked, name, was, value)
 
 def _other_value(checked:Checked, name:str, was:object, now:object)->InputError:
