@@ -69,7 +69,7 @@ def docs(env):
         quarto.write_text('#!/bin/sh\nexit 0\n')
         quarto.chmod(0o755)
         path = f"{quarto.parent}{os.pathsep}{env['PATH']}"
-        sh('nbdev_proc_nbs', cwd=tree, env=dict(env, PATH=path))
+        sh('nbdev_proc_nbs', '--n_workers', '0', cwd=tree, env=dict(env, PATH=path))
         pages = list((tree/'_proc').glob('*.ipynb'))
         n = len(site_notebooks())
         must(len(pages)>=n, f'{len(pages)} pages for {n} notebooks')

@@ -179,7 +179,7 @@ def eight_bit(env):
 def demo(env):
     with tempfile.TemporaryDirectory() as d:
         out = Path(d)/'demo'
-        flags = ['--demo', '--num_training_steps', '2', '--save_dir', out]
+        flags = ['--demo', '--num_training_steps', '1', '--save_dir', out]
         r = sh(*PYTHON, 'run_c4.py', *flags, env=env)
         for word in ('| control', '| dense', '| loro', '| cola', '| lost', str(out)):
             must(word in r.stdout, f'{word!r} is not in\n{r.stdout}')
@@ -196,7 +196,7 @@ def command_checks(env)->dict:
     checks = {
         'bad input: one line, exit code 2': refuses,
         'hub unreachable: one line, exit code 2': no_hub,
-        'demo, 2 updates a run': demo, 'recipe': recipe, '8-bit Adam': eight_bit}
+        'demo, 1 update a run': demo, 'recipe': recipe, '8-bit Adam': eight_bit}
     checks = {name: (lambda f=f: f(env)) for name,f in checks.items()}
     for v in VARIANTS:
         start = PYTHON if v=='lost_svd' else ONE

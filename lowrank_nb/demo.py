@@ -37,7 +37,7 @@ def demo_command(
     steps:int, # updates
 )->list[str]:
     "Return the command of one run."
-    flags = dict(config=f"demo_{name}", num_training_steps=steps, warmup_steps=max(1, steps//10),
+    flags = dict(config=f"demo_{name}", num_training_steps=steps, warmup_steps=steps//10,
                  eval_every=max(1, steps//4), name=name, save_dir=out/name, save_ckpt=True,
                  save_every=steps)
     return [*RUN_C4, *(f"--{flag}={value}" for flag,value in flags.items())]
