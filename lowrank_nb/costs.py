@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PretrainedConfig, masking_utils
 
+from .core import InputError
 from .factorize import factorize
 from .kinds import FactorizeConfig
 from .layers import expert_parameters, layer_part
@@ -76,13 +77,29 @@ def _count_modules(model:nn.Module)->dict[str,dict]: # part -> counts
     if experts := _expert_flops(model): rows["mlp"]["flops"] += experts
     return rows
 
+def _score_width(config:PretrainedConfig)->int: # numbers, over all heads
+    "Add the width of a query-key product to that of a value."
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads: return 0 # no attention, as in RWKV
+    width = getattr(config, "head_dim", None) or config.hidden_size//heads
+    query = getattr(config, "qk_nope_head_dim", 0) + getattr(config, "qk_rope_head_dim", 0)
+    return heads*((query or width) + (getattr(config, "v_head_dim", None) or width))
+
+def _check_decoder(model:nn.Module)->None:
+    config = getattr(model, "config", None)
+    if isinstance(config, PretrainedConfig) and not config.is_encoder_decoder: return
+    raise InputError(f"model: its costs are not known, got {type(model).__name__}; expected a "
+                     "decoder of Transformers")
+
 def cost_report(
     model:nn.Module, # may live on 'meta': nothing is computed
     seq_len:int=256, # tokens in a sequence, for the attention scores
 )->list[dict]:       # a row for each part, and one for the total
-    "Count parameters, forward FLOPs per token, and bytes of weights, gradients and Adam's moments."
-    rows, config = _count_modules(model), model.config
-    scores = 4*seq_len*config.hidden_size*_attention_blocks(model)
+    """Count parameters, forward FLOPs per token, and bytes of weights, gradients and Adam's moments.
+    Raises `InputError` for a module without a config, or with an encoder beside its decoder."""
+    _check_decoder(model)
+    rows = _count_modules(model)
+    scores = 2*seq_len*_score_width(model.config)*_attention_blocks(model)
     rows["attention scores"] = dict.fromkeys(_COUNTS, 0) | dict(flops=scores)
     rows["total"] = {count: sum(row[count] for row in rows.values()) for count in _COUNTS}
     return [dict(part=part, **row) for part,row in rows.items()]

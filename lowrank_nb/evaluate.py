@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from .core import InputError
 from .models import architecture
 
 # %% ../nbs/35_evaluate.ipynb #8d84eefe
@@ -34,15 +35,25 @@ def nats_of_logits(
 # Model types whose logits are head(last hidden state) and nothing else.
 PLAIN_HEAD = "llama", "mistral", "qwen2", "qwen3", "gpt2"
 
+def _hooked(module:nn.Module)->bool:
+    "Check for hooks that may change what a module computes; those of FSDP do not."
+    hooks = *module._forward_hooks.values(), *module._forward_pre_hooks.values()
+    return any(not str(getattr(h, "__module__", "")).startswith("torch.distributed") for h in hooks)
+
+def _own_forward(model:nn.Module)->bool:
+    "Check whether a model computes otherwise than its class in Transformers."
+    theirs = type(model).forward.__module__.startswith("transformers.models.")
+    return not theirs or "forward" in model.__dict__ or _hooked(model)
+
 def head_of(
     model:nn.Module,
 )->nn.Linear|None: # None: use the model's own logits
     "Return the output layer, if the logits are its product with the last hidden state."
     config = getattr(model, "config", None)
     plain = config is not None and architecture(config) in PLAIN_HEAD
-    if not plain or not hasattr(F, "linear_cross_entropy"): return None
+    if not plain or not hasattr(F, "linear_cross_entropy") or _own_forward(model): return None
     head = model.get_output_embeddings()
-    return head if type(head) is nn.Linear else None
+    return head if type(head) is nn.Linear and not _hooked(head) else None
 
 # %% ../nbs/35_evaluate.ipynb #2f609c6c
 def _wide_zeros(t:Tensor|None)->Tensor|None:
@@ -135,10 +146,13 @@ class LMLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids:Tensor, labels:Tensor)->tuple[Tensor,Tensor]: # (b, L) each
+    def forward(
+        self, input_ids:Tensor, labels:Tensor, # (b, L) each
+        **inputs:Tensor, # others of the model, such as attention_mask or position_ids
+    )->tuple[Tensor,Tensor]:
         "Compute the nats, without all logits if the head is a linear layer."
         model, head = self.model, head_of(self.model)
-        inputs = dict(input_ids=input_ids, use_cache=False)
+        inputs |= dict(input_ids=input_ids, use_cache=False)
         if head is None: return self._of_own_logits(model(**inputs), labels)
         return nats_of_hidden(model.base_model(**inputs).last_hidden_state, head, labels)
 
@@ -150,11 +164,13 @@ class LMLoss(nn.Module):
 
 def nats(
     model:nn.Module, # a causal LM of Transformers, or an LMLoss, possibly wrapped (DDP, compiled)
-    batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 for what is not predicted
+    batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 for what is not predicted;
+                     # other inputs of the model, such as attention_mask
 )->tuple[Tensor,Tensor]: # sum of nats, float32 or better; number of predicted tokens
     "Sum the cross-entropy of every token given those before it."
     is_loss = getattr(getattr(model, "module", model), "gives_nats", False)
-    return (model if is_loss else LMLoss(model))(batch["input_ids"], batch["labels"])
+    inputs = {name: x for name,x in batch.items() if name!="n_bytes"}
+    return (model if is_loss else LMLoss(model))(**inputs)
 
 # %% ../nbs/35_evaluate.ipynb #0eba3b7a
 @torch.no_grad()
@@ -162,20 +178,24 @@ def _totals(model:nn.Module, batches:Iterable[dict], device, autocast:Callable)-
     "Sum nats, tokens and bytes in float64."
     totals = torch.zeros(3, dtype=torch.float64)
     for b in batches:
-        batch = {k: b[k].to(device) for k in ("input_ids", "labels")}
+        batch = {name: x.to(device) for name,x in b.items() if name!="n_bytes"}
         with autocast(): s, n = nats(model, batch)
-        totals += torch.tensor([s.item(), n.item(), b["n_bytes"]], dtype=torch.float64)
+        n_bytes = b.get("n_bytes", math.nan)
+        totals += torch.tensor([s.item(), n.item(), n_bytes], dtype=torch.float64)
     return totals
 
 # %% ../nbs/35_evaluate.ipynb #497d2f8b
 def evaluate(
     model:nn.Module,
-    batches:Iterable[dict],             # this process's share, from eval_batches
+    batches:Iterable[dict],             # this process's share, from eval_batches or your own
     device:torch.device|None=None,      # None: that of the model
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
     """Compute total nats / total tokens over all processes, in eval mode; every process must
-    call it. The mode of every module is restored, also if a batch fails."""
+    call it. The mode of every module is restored, also if a batch fails. A batch has input_ids and
+    labels (b, L), other inputs of the model if there are any, and n_bytes, the UTF-8 bytes that it
+    scores; without n_bytes, bytes and bits_per_byte are None.
+    Raises `InputError` if there is no token to predict."""
     device = device or next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -186,9 +206,11 @@ def evaluate(
         totals = totals.to(device)
         dist.all_reduce(totals)
     s, n, b = totals.tolist()
+    if not n: raise InputError("batches: no token to predict, got 0; expected labels of 0 or more")
     ppl = math.exp(min(s/n, 700))
-    bits = s/math.log(2)/b
-    return dict(loss=s/n, ppl=ppl, tokens=int(n), bytes=int(b), bits_per_byte=bits)
+    known = math.isfinite(b) and b>0
+    n_bytes, bits = (int(b), s/math.log(2)/b) if known else (None, None)
+    return dict(loss=s/n, ppl=ppl, tokens=int(n), bytes=n_bytes, bits_per_byte=bits)
 
 # %% ../nbs/35_evaluate.ipynb #5c72f742
 def in_step(

@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['ROUTERS', 'WIDTHS', 'layer_part', 'block_linears', 'expert_parameters', 'Choice', 'inside_block', 'linear_shape',
-           'width_name', 'narrow_shapes', 'plan', 'replace_layers']
+           'width_name', 'narrow_shapes', 'plan', 'paths_of', 'carry_over', 'replace_layers']
 
 # %% ../nbs/11_layers.ipynb #9386371d
 import inspect
 import math
 import re
+import sys
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from .core import InputError, pick
 from .kinds import SCOPES, FactorizeConfig, check_factorize, make_layer, nonlinear
@@ -93,6 +96,37 @@ def _rank(name:str, part:str, config:FactorizeConfig)->tuple[int,str]: # and wha
     if keys: return config.ranks[max(keys, key=len)], max(keys, key=len)
     return getattr(config, f"{part}_rank"), f"{part}_rank"
 
+# %% ../nbs/11_layers.ipynb #0e03fce8
+_PLAIN = "FalconLinear", # computes x @ W.T + b in its own words
+
+def _own_forward(layer:nn.Module)->bool:
+    "Check whether a layer computes something else than a product with its weight."
+    plain = Conv1D if is_conv1d(layer) else nn.Linear
+    own = type(layer).forward is not plain.forward and type(layer).__name__ not in _PLAIN
+    return own or "forward" in vars(layer)
+
+def _sources(model:nn.Module)->str:
+    "Return the source of the files that define the model's classes in Transformers."
+    classes = {c for m in model.modules() if isinstance(m, PreTrainedModel)
+               for c in type(m).__mro__ if c.__module__.startswith("transformers.models.")}
+    modules = {sys.modules[c.__module__] for c in classes if c.__module__ in sys.modules}
+    return "\n".join(inspect.getsource(m) for m in sorted(modules, key=lambda m: m.__name__))
+
+def _obstacles(model:nn.Module)->dict[str,str]: # path of a layer -> why it stays dense
+    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    ties = getattr(model, "all_tied_weights_keys", None) or {} # tied after `__init__`, in opening
+    tied = {key.rpartition(".")[0] for pair in ties.items() for key in pair}
+    source, found = _sources(model), {}
+    for name in block_linears(model):
+        layer = model.get_submodule(name)
+        path = re.escape(".".join(inside_block(name).split(".")[-2:]))
+        if _own_forward(layer): found[name] = "their class computes more than a product"
+        elif name in tied or any(owners[id(p)]>1 for p in layer.parameters(recurse=False)):
+            found[name] = "another layer has the same weight"
+        elif re.search(rf"\.{path}\.weight\.(div|mul)_\(", source):
+            found[name] = "the model writes into the weight"
+    return found
+
 # %% ../nbs/11_layers.ipynb #ad42191f
 def linear_shape(
     layer:nn.Module, # nn.Linear or Conv1D
@@ -110,7 +144,8 @@ def _reads_weight(model:nn.Module, name:str)->bool:
     except (OSError, TypeError): return False # made in an interactive session
     return re.search(rf"self\.{leaf}\.weight\b", source) is not None
 
-def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:dict)->Choice:
+def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:dict,
+            obstacles:dict)->Choice:
     shape = linear_shape(model.get_submodule(name))
     rank, by = _rank(name, part, config)
     def keep(why=""): return Choice(name, part, shape, rank, "keep", why=why, by=by)
@@ -120,6 +155,7 @@ def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:
     if config.kind!="zero" and rank>min(shape): return keep(_TOO_NARROW)
     has_none = config.kind=="zero" or nonlinear(config) # a weight
     if has_none and _reads_weight(model, name): return keep(_READ)
+    if name in obstacles: return keep(obstacles[name])
     return Choice(name, part, shape, rank, "replace", by=by)
 
 # %% ../nbs/11_layers.ipynb #087d4ce3
@@ -129,6 +165,11 @@ def _check_text_only(model:nn.Module)->None:
     if text is whole: return
     raise InputError(f"model: has more parts than text, got {type(model).__name__}; expected the "
                          f"model of its text part (model_type {text.model_type})")
+
+def _check_dispatched(model:nn.Module)->None:
+    if not any(hasattr(m, "_hf_hook") for m in model.modules()): return
+    raise InputError("model: accelerate has dispatched or offloaded its layers, got "
+                     f"{type(model).__name__}; expected a model that was opened without device_map")
 
 WIDTHS = "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size" # of an MLP, by architecture
 
@@ -194,16 +235,19 @@ def plan(
     check_factorize(config, flags)
     if config.kind=="dense" and not config.mlp_dense: return []
     _check_text_only(model)
+    _check_dispatched(model)
     narrow = narrow_shapes(model, config.mlp_rank) if config.mlp_dense else {}
-    choices = []
-    for name,part in block_linears(model).items():
-        choices.append(_choose(model, name, part, config, narrow))
+    obstacles = _obstacles(model)
+    choices = [_choose(model, name, part, config, narrow, obstacles)
+               for name,part in block_linears(model).items()]
     _check_names(choices, config, flags or {})
     for by in dict.fromkeys(c.by for c in choices): _check_rank(choices, by, config, flags or {})
     if all(c.action=="keep" for c in choices):
         flag = (flags or {}).get("scope", "scope")
-        raise InputError(f"{flag}: {type(model).__name__} has no linear layer there, "
-                         f"got {config.scope}; expected another of {', '.join(SCOPES)}")
+        why = "; ".join(dict.fromkeys(f"{c.name}: {c.why}" for c in choices if c.why))
+        raise InputError(f"{flag}: {type(model).__name__} has no linear layer to replace there, "
+                         f"got {config.scope}; expected another of {', '.join(SCOPES)}"
+                         + (f" ({why})" if why else ""))
     return choices
 
 # %% ../nbs/11_layers.ipynb #afbb3cf8
@@ -231,9 +275,39 @@ def _check_grads(model:nn.Module, config:FactorizeConfig, grads:dict|None)->None
     raise InputError("method: needs the gradients of the dense model, got 'gradient'; "
                      "expected factorize(model, config, grads=...)")
 
-def _replacement(linear, choice, std, config, grad)->nn.Module:
+def _replacement(linear, choice, std, config, grad)->nn.Module: # not yet in the model
     if choice.action=="narrow": return _narrow(linear, choice.narrow, std)
     return make_layer(linear, choice.rank, config, grad)
+
+# %% ../nbs/11_layers.ipynb #f3152063
+def paths_of(model:nn.Module)->dict[nn.Module,list[str]]: # module -> its paths
+    "Find the paths of every module; a shared module has several."
+    found = {}
+    for path,module in model.named_modules(remove_duplicate=False):
+        found.setdefault(module, []).append(path)
+    return found
+
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
+          "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks",
+          "_backward_pre_hooks")
+
+def carry_over(
+    old:nn.Module,
+    new:nn.Module, # changed in place
+)->None:
+    "Give a new layer the mode, the frozen parameters and the hooks of the one that it replaces."
+    new.train(old.training)
+    own = dict(old.named_parameters())
+    bias = own.pop("bias", None)
+    trained = any(p.requires_grad for p in own.values()) or not own
+    for name,p in new.named_parameters():
+        p.requires_grad_(trained if name!="bias" or bias is None else bias.requires_grad)
+    for attribute in _HOOKS:
+        hooks = getattr(old, attribute)
+        for key,hook in list(hooks.items()):
+            if type(hook).__module__.startswith("torch.nn.utils"): del hooks[key]
+        setattr(new, attribute, hooks)
+    new._is_full_backward_hook = old._is_full_backward_hook
 
 # %% ../nbs/11_layers.ipynb #ac930d34
 def replace_layers(
@@ -245,6 +319,7 @@ def replace_layers(
     Raises `InputError` before any layer changes if the method 'gradient' has no `grads`."""
     choices = plan(model, config)
     _check_grads(model, config, grads)
+    paths = paths_of(model)
     for choice in choices:
         old = model.get_submodule(choice.name)
         if choice.action=="keep" or choice.narrow==linear_shape(old): continue
@@ -255,6 +330,7 @@ def replace_layers(
         if new.conv1d and choice.action=="narrow": new = as_conv1d(new)
         drawn = not any(p.is_meta for p in new.parameters())
         new._is_hf_initialized = drawn # the mark of Transformers
-        model.set_submodule(choice.name, new)
+        carry_over(old, new)
+        for path in paths[old]: model.set_submodule(path, new)
     if not config.keep_mlp_act: _drop_mlp_act(model)
     return choices

@@ -21,7 +21,7 @@ from .core import InputError, log, pick
 from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
 from .exact_steps import local_part
 from .lowrank import LowRankLinear
-from .product_decay import decay_products, stepped_pairs
+from .product_decay import decay_products, is_frozen, stepped_pairs
 
 # %% ../nbs/22_loro_adamw.ipynb #4566fd12
 def _factor_layers(model:nn.Module)->list[LowRankLinear]:
@@ -52,13 +52,16 @@ def _with_product_decay(group:dict)->dict:
     if group["nonlinear"] or group["shifted"]:
         raise InputError("decay: product needs the product of factors, got layers with an "
                          "activation between them or a residual beside them; expected factors")
+    if "weight_decay" not in group:
+        raise InputError("weight_decay: missing, got decay='product' without it; expected "
+                         "param_groups(model, weight_decay=0.1, decay='product')")
     return {**group, "weight_decay": 0.0, "product_decay": group["weight_decay"]}
 
 # %% ../nbs/22_loro_adamw.ipynb #5eaeee49
 def param_groups(
     model:nn.Module,           # may be wrapped
     hidden_size:int|None=None, # the lr scaler's denominator; None: the model config's
-    weight_decay:float=0.0,
+    weight_decay:float|None=None, # None: that of the optimizer
     decay:str="factors",       # product: decay of B A, which only the optimizers here know
 )->list[dict]:                 # the regular group, then one per rank: B1, A1, B2, A2, ...
     """Sort trainable parameters into the groups that `LOROAdamW` and `refresh_moments` understand.
@@ -72,12 +75,15 @@ def param_groups(
     factors = {id(p) for ps in by_rank.values() for p in ps}
     regular = [p for p in model.parameters() if p.requires_grad and id(p) not in factors]
     groups = []
-    if regular: groups.append(dict(params=regular, factors=False, weight_decay=weight_decay))
+    if regular: groups.append(dict(params=regular, factors=False))
     for (rank,nonlinear,shifted),ps in by_rank.items():
         group = dict(params=ps, factors=True, rank=rank, hidden_size=hidden,
-                     nonlinear=nonlinear, shifted=shifted, weight_decay=weight_decay)
-        groups.append(_with_product_decay(group) if decay=="product" else group)
-    return groups
+                     nonlinear=nonlinear, shifted=shifted)
+        groups.append(group)
+    if weight_decay is not None:
+        for group in groups: group["weight_decay"] = weight_decay
+    if decay=="factors": return groups
+    return [_with_product_decay(group) if group["factors"] else group for group in groups]
 
 # %% ../nbs/22_loro_adamw.ipynb #1c8b34ff
 REFRESH = "all", "lrk", "reg"
@@ -94,10 +100,12 @@ def refresh_moments(
     "Reset moments and step counts of some parameters. Raises `InputError` for an unknown word."
     which = pick(which, REFRESH, "refresh")
     for o in inner_optimizers(optimizer):
-        for g in o.param_groups:
-            if which!="all" and (which=="lrk")!=bool(g.get("factors")): continue
-            for p in g["params"]: _reset(o, p)
-            if "step" in g: g["step"] = 0  # optimizers that count by group
+        for g in o.param_groups: _refresh(o, g, which)
+
+def _refresh(optimizer:Optimizer, group:dict, which:str)->None:
+    if which!="all" and (which=="lrk")!=bool(group.get("factors")): return
+    for p in group["params"]: _reset(optimizer, p)
+    if "step" in group: group["step"] = 0 # optimizers that count by group
 
 def _reset(optimizer:Optimizer, p:torch.Tensor)->None:
     "Zero the state of one parameter, or drop it if it is not made of tensors and numbers."
@@ -167,6 +175,9 @@ class LOROAdamW(Optimizer):
 def add_param_group(self:LOROAdamW, param_group:dict)->None:
     "Add a group, such as one of `param_groups`. Raises `InputError` as the class does."
     group = self.defaults | param_group
+    for option in ("amsgrad", "maximize"):
+        if not group.get(option): continue
+        raise InputError(f"{option}: LOROAdamW has no such option, got True; expected False")
     if group["factors"] and group["loro_type"]!="eucl": _check_pairs(group)
     Optimizer.add_param_group(self, param_group)
 
@@ -232,6 +243,18 @@ def _lists(self:LOROAdamW, ps:list)->tuple[list,list,list]:
     m, v = ([local_part(self.state[p][k]) for p in ps] for k in ("exp_avg", "exp_avg_sq"))
     return [local_part(p.grad).to(o.dtype) for p,o in zip(ps, m)], m, v
 
+# %% ../nbs/22_loro_adamw.ipynb #6c18e6c9
+def _half_frozen(params:list)->list: # factors in B1, A1, B2, A2, ...
+    "List the pairs of which one factor is frozen: the other has no exact step."
+    pairs = zip(params[::2], params[1::2])
+    return [p for pair in pairs if any(map(is_frozen, pair)) for p in pair]
+
+def _split(counts:dict, chosen:list)->tuple[dict,dict]: # step count -> parameters, and the others
+    chosen = {*chosen}
+    both = ({t: [p for p in ps if (p in chosen)==inside] for t,ps in counts.items()}
+            for inside in (True, False))
+    return tuple({t: ps for t,ps in part.items() if ps} for part in both)
+
 # %% ../nbs/22_loro_adamw.ipynb #470b4961
 @patch
 def _directions(self:LOROAdamW, group:dict, counts:dict)->dict: # parameter -> direction, step size
@@ -245,7 +268,10 @@ def _directions(self:LOROAdamW, group:dict, counts:dict)->dict: # parameter -> d
 
 @patch
 def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
-    "Make one exact step on each pair of a factor group."
+    "Make one exact step on each pair of a factor group; a pair with a frozen factor steps lazily."
+    half = _half_frozen(group["params"])
+    lazy, counts = _split(counts, half)
+    if lazy: self._lazy(dict(group, params=half), lazy, True)
     found = self._directions(group, counts)
     jobs = []
     pairs = []
@@ -254,7 +280,7 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
         dB, dA = (found.get(p, (None, None))[0] for p in (B, A))
         pairs.append((B, A))
         jobs.append((B.detach(), A.detach(), dB, dA, found[B if B in found else A][1]))
-    self._replace(pairs, jobs, group["share"])
+    if pairs: self._replace(pairs, jobs, group["share"])
 
 # %% ../nbs/22_loro_adamw.ipynb #1abf8821
 @patch
@@ -275,9 +301,9 @@ def _many(self:LOROAdamW, pairs:list, share:bool)->Callable:
 @patch
 def _rebalance(self:LOROAdamW, group:dict)->None:
     "Balance the pairs of a factor group of which a factor has made a step."
-    pairs = stepped_pairs(group["params"])
+    pairs = [pair for pair in stepped_pairs(group["params"]) if not any(map(is_frozen, pair))]
     jobs = [(B.detach(), A.detach(), None, None, 0.) for B,A in pairs]
-    self._replace(pairs, jobs, group["share"])
+    if pairs: self._replace(pairs, jobs, group["share"])
 
 # %% ../nbs/22_loro_adamw.ipynb #8b1a66e3
 @patch
@@ -329,7 +355,6 @@ def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
             continue
         self._lazy(g, counts, riemannian)
         if due: self._rebalance(g)
-    first = self.param_groups[0]
-    if first["refresh"] and first["updates"]%first["refresh_every"]==0:
-        refresh_moments(self, first["refresh"])
+    for g in self.param_groups:
+        if g["refresh"] and g["updates"]%g["refresh_every"]==0: _refresh(self, g, g["refresh"])
     return loss

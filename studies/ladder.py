@@ -126,8 +126,8 @@ def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
 # The queue
 
 STAGES = ( # the most important first
-    [(grid, 32), (grid, 48), (predicted, 64), (predicted, 96)]
-    + [(seeded, 48), (grid, 64), (seeded, 64), (own_budget, 48), (own_budget, 64)]
+    [(grid, 32), (grid, 48), (predicted, 64), (seeded, 48), (grid, 64), (predicted, 96)]
+    + [(seeded, 64), (own_budget, 48), (own_budget, 64)]
     + [(predicted, 128), (seeded, 32), (own_budget, 32), (grid, 96), (seeded, 96)]
     + [(own_budget, 96), (grid, 128), (seeded, 128), (own_budget, 128)]
     + [(predicted, 192), (own_budget, 192), (grid, 192)])
