@@ -95,7 +95,7 @@ def cost_report(
     model:nn.Module, # may live on 'meta': nothing is computed
     seq_len:int=256, # tokens in a sequence, for the attention scores
 )->list[dict]:       # a row for each part, and one for the total
-    """Count parameters, forward FLOPs per token, and bytes of weights, gradients and Adam's moments.
+    """Count parameters, forward FLOPs per token, and bytes of weights, gradients and moments.
     Raises `InputError` for a module without a config, or with an encoder beside its decoder."""
     _check_decoder(model)
     rows = _count_modules(model)

@@ -164,8 +164,8 @@ class LMLoss(nn.Module):
 
 def nats(
     model:nn.Module, # a causal LM of Transformers, or an LMLoss, possibly wrapped (DDP, compiled)
-    batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 for what is not predicted;
-                     # other inputs of the model, such as attention_mask
+    batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 for what is not predicted
+                     # and other inputs of the model, such as attention_mask
 )->tuple[Tensor,Tensor]: # sum of nats, float32 or better; number of predicted tokens
     "Sum the cross-entropy of every token given those before it."
     is_loss = getattr(getattr(model, "module", model), "gives_nats", False)

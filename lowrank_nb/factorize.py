@@ -68,7 +68,7 @@ def factorize(
     for part in pretrained_parts(model) if choices else (): become_lowrank(part, config)
     return model
 
-# %% ../nbs/13_factorize.ipynb #9224dbce
+# %% ../nbs/13_factorize.ipynb #db27820f
 def _dense(layer:nn.Module, like:Tensor)->nn.Module:
     linear = layer.to_linear(like) if isinstance(layer, ZeroLinear) else layer.to_linear()
     return as_conv1d(linear) if getattr(layer, "conv1d", False) else linear
@@ -90,6 +90,7 @@ def _swap(model:nn.Module, kinds:type|tuple, make:Callable)->None:
         carry_over(layer, new)
         for path in paths[layer]: model.set_submodule(path, new)
 
+# %% ../nbs/13_factorize.ipynb #9224dbce
 def merge(
     model:nn.Module, # changed in place
 )->nn.Module:        # the same model, with plain dense layers and the class of its base
