@@ -77,6 +77,7 @@ def _count_modules(model:nn.Module)->dict[str,dict]: # part -> counts
     if experts := _expert_flops(model): rows["mlp"]["flops"] += experts
     return rows
 
+# %% ../nbs/15_costs.ipynb #6a66fccb
 def _score_width(config:PretrainedConfig)->int: # numbers, over all heads
     "Add the width of a query-key product to that of a value."
     heads = getattr(config, "num_attention_heads", None)
@@ -91,6 +92,7 @@ def _check_decoder(model:nn.Module)->None:
     raise InputError(f"model: its costs are not known, got {type(model).__name__}; expected a "
                      "decoder of Transformers")
 
+# %% ../nbs/15_costs.ipynb #285b35aa
 def cost_report(
     model:nn.Module, # may live on 'meta': nothing is computed
     seq_len:int=256, # tokens in a sequence, for the attention scores
