@@ -162,6 +162,7 @@ class LMLoss(nn.Module):
         if not self.training or balance is None: return nats, n
         return nats + n*self.model.config.router_aux_loss_coef*balance.to(nats.device), n
 
+# %% ../nbs/35_evaluate.ipynb #63282e1a
 def nats(
     model:nn.Module, # a causal LM of Transformers, or an LMLoss, possibly wrapped (DDP, compiled)
     batch:dict,      # input_ids (b, L); labels (b, L): the same ids, -100 for what is not predicted

@@ -107,6 +107,7 @@ def _refresh(optimizer:Optimizer, group:dict, which:str)->None:
     for p in group["params"]: _reset(optimizer, p)
     if "step" in group: group["step"] = 0 # optimizers that count by group
 
+# %% ../nbs/22_loro_adamw.ipynb #0c217478
 def _reset(optimizer:Optimizer, p:torch.Tensor)->None:
     "Zero the state of one parameter, or drop it if it is not made of tensors and numbers."
     state = optimizer.state.get(p, {})
