@@ -9,6 +9,7 @@ __all__ = ['PROG', 'run_folder', 'summarize_run', 'train', 'main', 'run_quietly'
 import contextlib
 import io
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -114,7 +115,19 @@ def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
     if trainer.process.rank==0: _finish(trainer, folder, run.name, time.perf_counter()-start)
     return 0
 
+def _budget_line(trainer:Trainer)->str|None: # for the log, if a budget of tokens was misjudged
+    made, planned, budget = trainer.step, trainer.steps, trainer.max_tokens
+    if budget==math.inf: return None
+    short = trainer.tokens_seen<budget # the schedule ended at a rate of 0
+    if not short and abs(made-planned)<=.01*planned: return None
+    share = trainer.scheduler.lr_lambdas[0](max(0, made-1))
+    line = (f"--max_train_tokens: {made} updates made, {planned} planned from the first batches; "
+            f"the last one had {share:.0%} of the peak learning rate")
+    read = f"{trainer.tokens_seen:,} of {budget:,} tokens"
+    return f"{line}; {read}, the rate is 0 from then on" if short else line
+
 def _finish(trainer:Trainer, folder:Path, name:str|None, seconds:float)->None:
+    if line := _budget_line(trainer): log.info(line)
     summary = summarize_run(trainer, folder, name, seconds)
     _write(folder/"summary.json", summary, "metrics.jsonl has every row of this run")
     log.info(f"done: {trainer.step} updates, {trainer.tokens_seen:,} tokens; see {folder}")

@@ -31,8 +31,9 @@ class StepFlags:
     num_training_steps:int = flag(
         10_000, "length of the run", "updates", valid=Range(1), read_by=dict(max_train_tokens=None))
     max_train_tokens:int|None = flag(
-        None, "length of the run in real tokens, such as 100M, instead of updates", "tokens",
-        valid=Range(1))
+        None, "length of the run in real tokens, such as 100M, instead of updates; the schedule "
+        "counts updates, as many as the first batches let expect, and stays at its last rate "
+        "until the tokens are read", "tokens", valid=Range(1))
     grad_clipping:float = flag(0.0, "largest norm of the whole gradient; 0: off", valid=Range(0))
     on_nan:str = flag(
         "stop", "at a loss or gradient that is not finite, stop or skip the update",
