@@ -208,6 +208,12 @@ def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line f
     return (f"--val_data_path: {n} of {len(validation.files)} files are training data too; "
             "the validation loss is that of texts that the model trains on")
 
+def _exact_only(method:MethodFlags, training:TrainingFlags, optimizer:str)->str|None:
+    if optimizer!="loro_adamw" or method.loro_type!="loro" or method.loro_freq>1: return None
+    if not training.weight_decay: return None
+    return ("--weight_decay: only on parameters other than factors; with --loro_freq 1 every step "
+            "of the factors is exact and has no decay")
+
 def _other_corpus(data:DataFlags)->str|None: # a line for the log
     paths = {data.train_data_path, data.val_data_path}
     if not data.c4_local or len(paths)==1 or "embedded" not in paths: return None
@@ -345,7 +351,8 @@ def check(
     train, validation = check_sources(config.data)
     tokenizer = load_tokenizer(config.model.tokenizer)
     notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
-             _other_corpus(config.data), _cut_paragraphs(train, config.data.packing)]
+             _other_corpus(config.data), _cut_paragraphs(train, config.data.packing),
+             _exact_only(config.method, config.training, optimizer)]
     checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
                       validation, tokenizer, trackers, [note for note in notes if note])
     if checkpoint: check_resumed(checked, world)

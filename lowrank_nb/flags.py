@@ -112,7 +112,7 @@ ACTS, SAME, FREE = "acts", "same", "free"
 
 def _conditions(read_by)->tuple[dict]: # alternatives; the values that each names are tuples
     alternatives = (read_by,) if isinstance(read_by, dict) else tuple(read_by)
-    def values(v): return v if isinstance(v, tuple) else (v,)
+    def values(v): return v if isinstance(v, tuple|Range) else (v,)
     return tuple({name: values(v) for name,v in a.items()} for a in alternatives)
 
 # %% ../nbs/49_flags.ipynb #fa09d3b0
@@ -138,10 +138,11 @@ def _or(words:Iterable)->str:
     return f"{', '.join(first)} or {last}" if first else last
 
 def condition_text(
-    name:str,     # of a flag, without dashes
-    values:tuple, # of which one must hold
+    name:str,           # of a flag, without dashes
+    values:tuple|Range, # of which one must hold
 )->str:
     "Write a condition as it is typed, such as `--optimizer loro_adamw`."
+    if isinstance(values, Range): return f"--{name} {str(values).removeprefix('a number ')}"
     if tuple(values)==(None,): return f"no --{name}"
     return f"--{name} {_or(values)}"
 
