@@ -11,6 +11,7 @@ __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_E
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
 from dataclasses import dataclass, fields
+from .core import InputError
 from .kinds import BUILT_IN, SCALED, SCOPES, WITH_FACTORS, Kinds
 from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
@@ -337,5 +338,9 @@ def parse_flags(
     parser = run_parser()
     given = parser.read(argv)
     name = given.get("config")
-    if name: given = {**parser.read_values(read_config(name), f"--config: in {name}"), **given}
-    return make_config(given)
+    if sum(word.split("=")[0]=="--config" for word in argv)>1:
+        raise InputError(f"--config: given twice, got {name} last; expected one file, "
+                         "and other flags on the command line")
+    if name is None: return make_config(given)
+    in_file = parser.read_values(read_config(name), f"--config: in {name}")
+    return make_config({**in_file, **given})

@@ -10,6 +10,7 @@ __all__ = ['POSITIVE', 'ALWAYS', 'NEVER', 'ACTS', 'SAME', 'FREE', 'ELSEWHERE', '
 # %% ../nbs/49_flags.ipynb #3984db9f
 import difflib
 import math
+import os
 import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
@@ -170,6 +171,7 @@ def _unread_line(name:str, read_by:tuple, values:dict)->str: # empty if the flag
 # %% ../nbs/49_flags.ipynb #488da9e1
 _READERS = {bool: boolean, int: count, float: number, str: str, float|str: scaler,
             dict: counts, list: moment_rates}
+_PATHS = "PATH", "DIR", "FILE", "OUT", "GLOB", "GLOBS", "RUN" # they may begin with ~
 _METAVARS = {bool: "BOOL", int: "N", float: "X", str: "NAME", float|str: "X",
              dict: "NAME=N,...", list: "X,X"}
 
@@ -188,8 +190,9 @@ def _help(f:Field)->str:
 
 def _argument(f:Field)->tuple[str,dict]: # what add_argument takes
     kind = _kind(f.type)
-    options = dict(type=_READERS[kind], default=SUPPRESS, help=_help(f),
-                   metavar=f.metadata["metavar"] or _METAVARS[kind])
+    metavar = f.metadata["metavar"] or _METAVARS[kind]
+    reader = os.path.expanduser if metavar in _PATHS else _READERS[kind]
+    options = dict(type=reader, default=SUPPRESS, help=_help(f), metavar=metavar)
     if getattr(f.type, "__origin__", None) is list: options["nargs"] = "+"
     if f.metadata["positional"]: return f.name, options
     if kind is bool: options |= dict(nargs="?", const=True)

@@ -73,6 +73,7 @@ class Trainer:
         self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
         self.evaluated, self.interrupted, self.skip = -1, False, False
         self.position, self.row = None, {}
+        self.seconds_before, self.began = 0., None
 
     def __call__(self, event:str)->None:
         for callback in self.callbacks: getattr(callback, event)(self)
@@ -81,6 +82,7 @@ class Trainer:
 @patch
 def fit(self:Trainer)->None:
     "Train to the end. Raises `Stopped` after a signal."
+    self.began = time.perf_counter()
     self("before_fit")
     self.model.train()
     while not self.is_over():
@@ -96,8 +98,10 @@ def fit(self:Trainer)->None:
         self.log(row)
         self("after_update")
     self("after_fit")
+    self.seconds_before, self.began = self.seconds, None
     if self.interrupted: raise Stopped(self.signal or signal.SIGTERM) # no last evaluation
 
+# %% ../nbs/40_training.ipynb #53b49b2c
 @patch
 def is_over(self:Trainer)->bool:
     """Check for the end: `max_tokens`, or `steps` if that is infinite. After `steps` the schedule
@@ -105,6 +109,12 @@ def is_over(self:Trainer)->bool:
     if self.step<self.steps: return self.tokens_seen>=self.max_tokens
     moves = float(self.optimizer.param_groups[0]["lr"])>0
     return not (moves and self.tokens_seen<self.max_tokens<math.inf)
+
+@patch(as_prop=True)
+def seconds(self:Trainer)->float:
+    "Return the time of the whole run, also that before its checkpoint."
+    now = 0. if self.began is None else time.perf_counter()-self.began
+    return self.seconds_before + now
 
 # %% ../nbs/40_training.ipynb #6e842cc9
 class Stopped(Exception):
