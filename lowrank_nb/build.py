@@ -256,6 +256,10 @@ def _notes(checked:Checked, world:int, step:int)->list[str]:
     at = f", update {step}" if step else ""
     if checked.checkpoint:
         notes += [f"resumed from {checked.checkpoint}{at}", *changed_flags(checked)]
+        training = checked.config.training
+        if not training.max_train_tokens and training.num_training_steps<step: notes.append(
+            f"--num_training_steps: below the checkpoint's update {step}, got "
+            f"{training.num_training_steps}; no update is made")
     elif run.continue_from:
         notes.append(f"--continue_from latest: the run in {run.save_dir} ended before its first "
                      "checkpoint; it starts again")

@@ -30,7 +30,8 @@ from .kinds import pick_kind
 from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizer_flags import check_decay, check_method, check_schedule
-from .optimizer_flags import check_transfer, lazy_options, optimizer_options
+from .optimizer_flags import check_transfer, lazy_options
+from .optimizer_flags import optimizer_notes, optimizer_options
 from .optimizers import make_optimizer
 from .run_folder import FLAGS_FILE, checkpoints, find_checkpoint
 from .sharding import check_sharded
@@ -227,12 +228,6 @@ def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line f
     return (f"--val_data_path: {n} of {len(validation.files)} files are training data too; "
             "the validation loss is that of texts that the model trains on")
 
-def _exact_only(method:MethodFlags, training:TrainingFlags, optimizer:str)->str|None:
-    if optimizer!="loro_adamw" or method.loro_type!="loro" or method.loro_freq>1: return None
-    if not training.weight_decay: return None
-    return ("--weight_decay: only on parameters other than factors; with --loro_freq 1 every step "
-            "of the factors is exact and has no decay")
-
 def _other_corpus(data:DataFlags)->str|None: # a line for the log
     paths = {data.train_data_path, data.val_data_path}
     if not data.c4_local or len(paths)==1 or "embedded" not in paths: return None
@@ -381,7 +376,7 @@ def check(
     tokenizer = load_tokenizer(config.model.tokenizer)
     notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
              _other_corpus(config.data), _cut_paragraphs(train, config.data.packing),
-             _exact_only(config.method, config.training, optimizer)]
+             *optimizer_notes(config.method, config.training, optimizer)]
     checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
                       validation, tokenizer, trackers, [note for note in notes if note])
     if checkpoint: check_resumed(checked, world)

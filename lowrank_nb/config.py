@@ -33,7 +33,7 @@ class ModelFlags:
         None, "JSON config, or a name such as llama_130m", metavar="PATH", resume=SAME)
     tokenizer:str = flag(
         "t5-base", "folder, name on the hub, or bytes; the model's vocabulary follows", resume=SAME)
-    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(1), resume=SAME)
+    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(2), resume=SAME)
     dtype:str|None = flag(
         None, "bfloat16 keeps float32 weights, pure_bfloat16 does not; default: bfloat16 on a GPU "
         "that computes in it, else float32; weights keep their type when a run is resumed",

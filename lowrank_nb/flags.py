@@ -37,7 +37,7 @@ def count(
     text:str, # such as 500, 10_000, 100K, 100M or 1B
 )->int:
     "Read a whole number. Raises `ArgumentTypeError`."
-    digits = text.strip().lower().replace("_", "").replace(",", "")
+    digits = text.strip().lower().replace("_", "")
     scale = dict(k=10**3, m=10**6, b=10**9).get(digits[-1:], 1)
     if scale>1: digits = digits[:-1]
     try: value = float(digits)*scale
