@@ -72,8 +72,7 @@ class Trainer:
         self.net = self.loss_module if self.sharded else _replicate(self, plain)
         self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
         self.evaluated, self.interrupted, self.skip = -1, False, False
-        self.position, self.row = None, {}
-        self.seconds_before, self.began = 0., None
+        self.position, self.row, self.seconds_before, self.began = None, {}, 0., None
 
     def __call__(self, event:str)->None:
         for callback in self.callbacks: getattr(callback, event)(self)
