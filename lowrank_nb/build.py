@@ -64,7 +64,7 @@ def count_updates(
     accumulation:int,      # micro-batches in an update
     process:Process,
 )->int:
-    "Return the length of the run in updates."
+    "Return the length of the schedule in updates."
     if max_tokens is None: return steps
     stream, n = new_stream(), max(8, accumulation)
     seen = process.sum(sum(n_real(next(stream)) for _ in range(n)))[0]
@@ -256,6 +256,10 @@ def _notes(checked:Checked, world:int, step:int)->list[str]:
     at = f", update {step}" if step else ""
     if checked.checkpoint:
         notes += [f"resumed from {checked.checkpoint}{at}", *changed_flags(checked)]
+        training = checked.config.training
+        if not training.max_train_tokens and training.num_training_steps<step: notes.append(
+            f"--num_training_steps: below the checkpoint's update {step}, got "
+            f"{training.num_training_steps}; no update is made")
     elif run.continue_from:
         notes.append(f"--continue_from latest: the run in {run.save_dir} ended before its first "
                      "checkpoint; it starts again")
@@ -329,7 +333,9 @@ def forecast(
     held, state = run_memory(config.model, training.batch_size, checked.model, checked.factors,
                              checked.optimizer, checked.options, dtype, process.world)
     lines = start_log(checked, model, steps, process)
-    lines.append(_budget_line(model, steps*training.total_batch_size, config.model.max_length))
+    bound = "about" if training.max_train_tokens else "at most"
+    lines.append(
+        _budget_line(model, steps*training.total_batch_size, config.model.max_length, bound))
     parts = ", ".join(f"{name} {format_bytes(n)}" for name,n in held.items())
     more = "the loss and temporary buffers"
     if "activations" not in held: more = "activations (of experts: not counted), " + more
@@ -343,10 +349,10 @@ def forecast(
     return lines + _disk(config.run, checked.checkpoint, steps, each)
 
 # %% ../nbs/52_build.ipynb #d4e0d91f
-def _budget_line(model:PreTrainedModel, sequences:int, length:int)->str:
+def _budget_line(model:PreTrainedModel, sequences:int, length:int, bound:str)->str:
     flops = 3*cost_report(model, length)[-1]["flops"] # a token, forward and backward
     tokens = sequences*length
-    return f"budget: at most {tokens:,} tokens, {flops*tokens:.2e} FLOPs"
+    return f"budget: {bound} {tokens:,} tokens, {flops*tokens:.2e} FLOPs"
 
 def _copy_line(n:float, world:int)->str:
     where = "on rank 0, " if world>1 else ""

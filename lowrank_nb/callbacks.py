@@ -106,7 +106,8 @@ def say(self:Progress, line:str, trainer:Trainer)->None:
     else: log.info(line)
 
 def _train_line(row:dict, steps:int)->str:
-    return (f"step {row['step']}/{steps} loss {row['loss']:.4f} lr {row['lr']:.3g} "
+    of = f"/{steps}" if row["step"]<=steps else "" # more updates for a budget of tokens
+    return (f"step {row['step']}{of} loss {row['loss']:.4f} lr {row['lr']:.3g} "
             f"{row['tokens_per_s']:,} tokens/s")
 
 def _eval_line(row:dict)->str:

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from statistics import mean
 from typing import NamedTuple
 
@@ -187,7 +187,7 @@ def one_run(
         if done.returncode==2: return row | dict(failed=_last_line(done.stderr))
         if done.returncode: raise ChildProcessError(_crash(run, done))
         row |= _measured(Path(d)/"run", argv)
-    return row | dict(command=" ".join(["run_c4.py", *argv]), threads=threads)
+    return row | dict(command=join(["run_c4.py", *argv]), threads=threads)
 
 RUN_C4 = [sys.executable, "-c", "import sys; from lowrank_nb.run_c4 import main; sys.exit(main())"]
 

@@ -11,6 +11,7 @@ __all__ = ['DTYPES', 'SHORTHANDS', 'IF_LOW_RANK', 'IF_FACTORS', 'IF_LORO', 'IF_E
 # %% ../nbs/50_config.ipynb #ed9bcb0e
 import dataclasses
 from dataclasses import dataclass, fields
+from .core import InputError
 from .kinds import BUILT_IN, SCALED, SCOPES, WITH_FACTORS, Kinds
 from .flags import FREE, NEVER, POSITIVE, SAME, FlagParser, Range, flag
 from .flags import run_command # noqa: F401 (commands find it here too)
@@ -32,7 +33,7 @@ class ModelFlags:
         None, "JSON config, or a name such as llama_130m", metavar="PATH", resume=SAME)
     tokenizer:str = flag(
         "t5-base", "folder, name on the hub, or bytes; the model's vocabulary follows", resume=SAME)
-    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(1), resume=SAME)
+    max_length:int = flag(256, "length of a sequence", "tokens", valid=Range(2), resume=SAME)
     dtype:str|None = flag(
         None, "bfloat16 keeps float32 weights, pure_bfloat16 does not; default: bfloat16 on a GPU "
         "that computes in it, else float32; weights keep their type when a run is resumed",
@@ -337,5 +338,9 @@ def parse_flags(
     parser = run_parser()
     given = parser.read(argv)
     name = given.get("config")
-    if name: given = {**parser.read_values(read_config(name), f"--config: in {name}"), **given}
-    return make_config(given)
+    if sum(word.split("=")[0]=="--config" for word in argv)>1:
+        raise InputError(f"--config: given twice, got {name} last; expected one file, "
+                         "and other flags on the command line")
+    if name is None: return make_config(given)
+    in_file = parser.read_values(read_config(name), f"--config: in {name}")
+    return make_config({**in_file, **given})

@@ -244,8 +244,10 @@ def text_source(
     if split!="train":
         raise InputError(f"{FLAGS['validation']}: a token cache has no text to score, got {path}; "
                          "expected text files")
-    try: return TokenSource.open(path, split)
+    try: source = TokenSource.open(path, split)
     except InputError as e: raise InputError(f"{FLAGS['train']}: {e}") from None
+    source.check_column(column)
+    return source
 
 # %% ../nbs/34_data.ipynb #f85e10b5
 @dataclass

@@ -25,7 +25,9 @@ def recipe_names()->list[str]: # such as "cola_60m"
 def _config_file(name:str)->Path: # the file itself, or the recipe of that name
     path = Path(name)
     recipe = recipe_dir()/f"{path.name.removesuffix('.yaml').lower()}.yaml"
-    if not path.exists() and recipe.is_file(): return recipe
+    if not name.strip(): raise InputError("--config: empty; expected a file, or a recipe's name")
+    named = str(path.parent) in (".", "recipes") and recipe.is_file()
+    if not path.exists() and named: return recipe
     if not path.exists():
         expected = f"expected a YAML or JSON file, or one of {', '.join(recipe_names())}"
         raise InputError(f"--config: no such file, got {name}; {expected}")
@@ -38,13 +40,21 @@ def read_config(
     "Read the flags of a YAML or JSON file. Raises `InputError`."
     def bad(problem):
         return InputError(f"--config: {problem}, got {name}; expected YAML such as lr: 0.01")
-    try: values = yaml.safe_load(_config_file(name).read_text(encoding="utf-8"))
+    try: values = yaml.load(_config_file(name).read_text(encoding="utf-8"), _Loader)
     except OSError as e: raise bad(f"cannot be read ({e.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise bad(f"not YAML ({brief(' '.join(str(e).split()))})") from None
+        raise bad(f"not valid YAML ({brief(' '.join(str(e).split()))})") from None
     if not isinstance(values, dict): raise bad("not a mapping of flags to values")
     if isinstance(values.get("given"), list): values = _given_again(values)
     return {k: v for k,v in values.items() if v is not None}
+
+class _Loader(yaml.SafeLoader):
+    "Load YAML whose mappings name each key once."
+    def construct_mapping(self, node:yaml.MappingNode, deep:bool=False)->dict:
+        keys = [str(key.value).removeprefix("--") for key,_ in node.value]
+        twice = next((key for key in keys if keys.count(key)>1), None)
+        if twice: raise yaml.YAMLError(f"{twice} is there twice")
+        return super().construct_mapping(node, deep)
 
 def _given_again(values:dict)->dict: # of an earlier run's args.json
     places = {"config", "dry_run", "save_dir", "continue_from"}

@@ -10,6 +10,7 @@ __all__ = ['POSITIVE', 'ALWAYS', 'NEVER', 'ACTS', 'SAME', 'FREE', 'ELSEWHERE', '
 # %% ../nbs/49_flags.ipynb #3984db9f
 import difflib
 import math
+import os
 import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
@@ -36,7 +37,7 @@ def count(
     text:str, # such as 500, 10_000, 100K, 100M or 1B
 )->int:
     "Read a whole number. Raises `ArgumentTypeError`."
-    digits = text.strip().lower().replace("_", "").replace(",", "")
+    digits = text.strip().lower().replace("_", "")
     scale = dict(k=10**3, m=10**6, b=10**9).get(digits[-1:], 1)
     if scale>1: digits = digits[:-1]
     try: value = float(digits)*scale
@@ -112,7 +113,7 @@ ACTS, SAME, FREE = "acts", "same", "free"
 
 def _conditions(read_by)->tuple[dict]: # alternatives; the values that each names are tuples
     alternatives = (read_by,) if isinstance(read_by, dict) else tuple(read_by)
-    def values(v): return v if isinstance(v, tuple) else (v,)
+    def values(v): return v if isinstance(v, tuple|Range) else (v,)
     return tuple({name: values(v) for name,v in a.items()} for a in alternatives)
 
 # %% ../nbs/49_flags.ipynb #fa09d3b0
@@ -138,10 +139,11 @@ def _or(words:Iterable)->str:
     return f"{', '.join(first)} or {last}" if first else last
 
 def condition_text(
-    name:str,     # of a flag, without dashes
-    values:tuple, # of which one must hold
+    name:str,           # of a flag, without dashes
+    values:tuple|Range, # of which one must hold
 )->str:
     "Write a condition as it is typed, such as `--optimizer loro_adamw`."
+    if isinstance(values, Range): return f"--{name} {str(values).removeprefix('a number ')}"
     if tuple(values)==(None,): return f"no --{name}"
     return f"--{name} {_or(values)}"
 
@@ -169,6 +171,7 @@ def _unread_line(name:str, read_by:tuple, values:dict)->str: # empty if the flag
 # %% ../nbs/49_flags.ipynb #488da9e1
 _READERS = {bool: boolean, int: count, float: number, str: str, float|str: scaler,
             dict: counts, list: moment_rates}
+_PATHS = "PATH", "DIR", "FILE", "OUT", "GLOB", "GLOBS", "RUN" # they may begin with ~
 _METAVARS = {bool: "BOOL", int: "N", float: "X", str: "NAME", float|str: "X",
              dict: "NAME=N,...", list: "X,X"}
 
@@ -187,8 +190,9 @@ def _help(f:Field)->str:
 
 def _argument(f:Field)->tuple[str,dict]: # what add_argument takes
     kind = _kind(f.type)
-    options = dict(type=_READERS[kind], default=SUPPRESS, help=_help(f),
-                   metavar=f.metadata["metavar"] or _METAVARS[kind])
+    metavar = f.metadata["metavar"] or _METAVARS[kind]
+    reader = os.path.expanduser if metavar in _PATHS else _READERS[kind]
+    options = dict(type=reader, default=SUPPRESS, help=_help(f), metavar=metavar)
     if getattr(f.type, "__origin__", None) is list: options["nargs"] = "+"
     if f.metadata["positional"]: return f.name, options
     if kind is bool: options |= dict(nargs="?", const=True)

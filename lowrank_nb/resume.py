@@ -43,7 +43,7 @@ def run_state(
         optimizer=trainer.optimizer.state_dict(), optimizer_class=_class_of(trainer.optimizer),
         scheduler=trainer.scheduler.state_dict(),
         step=trainer.step, tokens_seen=trainer.tokens_seen, evaluated=trainer.evaluated,
-        skipped=trainer.skipped, in_a_row=trainer.in_a_row)
+        skipped=trainer.skipped, in_a_row=trainer.in_a_row, seconds=trainer.seconds)
     return shared, trainer.position or trainer.own_state()
 
 # %% ../nbs/45_resume.ipynb #54e45463
@@ -136,6 +136,7 @@ def resume(
     for name in ("step", "tokens_seen", "evaluated"): setattr(trainer, name, shared[name])
     trainer.skipped = shared.get("skipped", 0) # format 0 has neither
     trainer.in_a_row = shared.get("in_a_row", 0)
+    trainer.seconds_before = shared.get("seconds", 0.) # older checkpoints do not say
     trainer.stream.load_state_dict(own["stream"])
     set_rng_state(own["rng"])
 

@@ -9,6 +9,7 @@ __all__ = ['PROG', 'run_folder', 'summarize_run', 'train', 'main', 'run_quietly'
 import contextlib
 import io
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -48,7 +49,6 @@ def summarize_run(
     trainer:Trainer,
     folder:Path,
     name:str|None,
-    seconds:float, # of the training
 )->dict:
     "Return what a table of runs needs."
     speeds = [row["tokens_per_s"] for row in read_metrics(folder)]
@@ -60,7 +60,7 @@ def summarize_run(
         loss=last.get("loss"), ppl=last.get("ppl"), bits_per_byte=last.get("bits_per_byte"),
         **{name: value for name,value in last.items() if name.startswith("window_")},
         tokens_per_s=median(speeds[len(speeds)//10:]) if speeds else None, # without the slow start
-        peak_memory=peak_memory(process.device), seconds=round(seconds, 1),
+        peak_memory=peak_memory(process.device), seconds=round(trainer.seconds, 1),
         device=str(process.device), processes=process.world)
 
 def _write(path:Path, values:dict, advice:str)->None:
@@ -102,7 +102,6 @@ def _start_records(checked:Checked, trainer:Trainer, folder:Path)->None:
 PROG = "run_c4.py"
 
 def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
-    start = time.perf_counter()
     try:
         with stopping_on_signals(trainer), closing_trackers(trainer), finishing_saves(trainer):
             trainer.fit()
@@ -111,11 +110,23 @@ def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
         if not run.save_ckpt: advice = "nothing was saved (--save_ckpt True saves)"
         return end_command(PROG, f"{e}; {advice}", 128+e.signal)
     except FloatingPointError as e: return end_command(PROG, e)
-    if trainer.process.rank==0: _finish(trainer, folder, run.name, time.perf_counter()-start)
+    if trainer.process.rank==0: _finish(trainer, folder, run.name)
     return 0
 
-def _finish(trainer:Trainer, folder:Path, name:str|None, seconds:float)->None:
-    summary = summarize_run(trainer, folder, name, seconds)
+def _budget_line(trainer:Trainer)->str|None: # for the log, if a budget of tokens was misjudged
+    made, planned, budget = trainer.step, trainer.steps, trainer.max_tokens
+    if budget==math.inf: return None
+    short = trainer.tokens_seen<budget # the schedule ended at a rate of 0
+    if not short and abs(made-planned)<=.01*planned: return None
+    share = trainer.scheduler.lr_lambdas[0](max(0, made-1))
+    line = (f"--max_train_tokens: {made} updates made, {planned} planned from the first batches; "
+            f"the last one had {share:.0%} of the peak learning rate")
+    read = f"{trainer.tokens_seen:,} of {budget:,} tokens"
+    return f"{line}; {read}, the rate is 0 from then on" if short else line
+
+def _finish(trainer:Trainer, folder:Path, name:str|None)->None:
+    if line := _budget_line(trainer): log.info(line)
+    summary = summarize_run(trainer, folder, name)
     _write(folder/"summary.json", summary, "metrics.jsonl has every row of this run")
     log.info(f"done: {trainer.step} updates, {trainer.tokens_seen:,} tokens; see {folder}")
 

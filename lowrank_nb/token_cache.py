@@ -26,7 +26,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 from .core import InputError
 from .files import read_json, write_json
 from .models import vocabulary_size
-from .texts import TextSource, digest_of, unreadable
+from .texts import EMBEDDED, PLAIN, TextSource, digest_of, unreadable
 from .tokens import encode
 
 # %% ../nbs/32_token_cache.ipynb #46a99842
@@ -149,7 +149,7 @@ def open(cls:TokenSource,
         raise InputError(f"{out}: unfinished, got {done} of {len(stems)} shards; "
                          "expected all: run lowrank_prepare again")
     for stem,shard in zip(stems, plan["shards"]): _check_shard(out, stem, shard, plan["dtype"])
-    return cls([str(s) for s in stems], split, plan=plan)
+    return cls([str(s) for s in stems], split, plan.get("column", "text"), plan)
 
 @patch
 def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
@@ -166,6 +166,15 @@ def read(self:TokenSource, file:str)->Iterator[np.ndarray]:
         start = end
 
 # %% ../nbs/32_token_cache.ipynb #c84925c9
+@patch
+def check_column(self:TokenSource, column:str)->None:
+    "Raise `InputError` if the texts are from another column. Some files have none."
+    files = [shard["file"] for shard in self.plan["shards"]]
+    without = [f for f in files if f.startswith(EMBEDDED) or f.lower().endswith(PLAIN)]
+    if self.column==column or len(without)==len(files): return
+    raise InputError("--text_column: differs from that of the token cache "
+                     f"{Path(self.files[0]).parent}, got {column}; expected {self.column}")
+
 @patch
 def check(self:TokenSource, tok:PreTrainedTokenizerBase, max_length:int, packing:bool)->None:
     "Raise `InputError` for another tokenizer, or rows that need tokens that were cut."

@@ -9,6 +9,7 @@ __all__ = ['COST_COLUMNS', 'CostFlags', 'cost_parser', 'cost_row', 'cost_table',
 # %% ../nbs/57_tools.ipynb #198247d6
 import dataclasses
 import os
+import shlex
 import sys
 from dataclasses import MISSING, dataclass
 
@@ -157,8 +158,10 @@ def _prepare(argv:list[str])->None:
     source = TextSource.hub() if path=="hub" else text_source(path, column=flags.text_column)
     done = prepare(source, load_tokenizer(flags.tokenizer), flags.out, flags.max_length,
                    flags.workers)
-    sys.stderr.write(f"{flags.out}: {len(done.files)} shards; train with --train_data_path "
-                     f"{flags.out} --tokenizer {flags.tokenizer}\n")
+    command = ["--train_data_path", flags.out, "--tokenizer", flags.tokenizer]
+    if done.column!="text": command += ["--text_column", done.column]
+    sys.stderr.write(
+        f"{flags.out}: {len(done.files)} shards; train with {shlex.join(command)}\n")
 
 def prepare_main(
     argv:list[str]|None=None, # None: the command line

@@ -49,18 +49,18 @@ class Callback:
 # %% ../nbs/40_training.ipynb #2ae7a997
 @dataclass
 class Trainer:
-    "Train a model for exactly `steps` updates, or fewer if `max_tokens` is reached."
+    "Train a model for exactly `steps` updates, or until it has read `max_tokens`."
     model:nn.Module           # causal LM, or the LMLoss that `shard` returns
     optimizer:torch.optim.Optimizer
     scheduler:torch.optim.lr_scheduler.LRScheduler
     stream:Iterator[dict]     # endless batches; to resume, with state_dict and load_state_dict
-    steps:int                 # updates
+    steps:int                 # updates of the schedule
     accumulation:int=1        # micro-batches per update and process
     clip:float=0.             # largest norm of the whole gradient; 0: no clipping
     dtype:str="float32"       # "bfloat16": autocast over float32 weights
     process:Process=field(default_factory=Process)
     callbacks:Iterable[Callback]=()
-    max_tokens:float=math.inf # stop after the update that reaches this many real tokens
+    max_tokens:float=math.inf # end with the update that reaches this many real tokens instead
     compile:bool=False        # compile the loss with torch.compile
 
     def __post_init__(self):
@@ -72,7 +72,7 @@ class Trainer:
         self.net = self.loss_module if self.sharded else _replicate(self, plain)
         self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
         self.evaluated, self.interrupted, self.skip = -1, False, False
-        self.position, self.row = None, {}
+        self.position, self.row, self.seconds_before, self.began = None, {}, 0., None
 
     def __call__(self, event:str)->None:
         for callback in self.callbacks: getattr(callback, event)(self)
@@ -80,10 +80,11 @@ class Trainer:
 # %% ../nbs/40_training.ipynb #56e21a2c
 @patch
 def fit(self:Trainer)->None:
-    "Train to the last update. Raises `Stopped` after a signal."
+    "Train to the end. Raises `Stopped` after a signal."
+    self.began = time.perf_counter()
     self("before_fit")
     self.model.train()
-    while self.step<self.steps and self.tokens_seen<self.max_tokens:
+    while not self.is_over():
         start = time.perf_counter()
         self.batches = self.read()
         self.loss, tokens = self.gradients(self.batches)
@@ -96,7 +97,23 @@ def fit(self:Trainer)->None:
         self.log(row)
         self("after_update")
     self("after_fit")
+    self.seconds_before, self.began = self.seconds, None
     if self.interrupted: raise Stopped(self.signal or signal.SIGTERM) # no last evaluation
+
+# %% ../nbs/40_training.ipynb #53b49b2c
+@patch
+def is_over(self:Trainer)->bool:
+    """Check for the end: `max_tokens`, or `steps` if that is infinite. After `steps` the schedule
+    stays at its last rate; the run also ends there if that is 0."""
+    if self.step<self.steps: return self.tokens_seen>=self.max_tokens
+    moves = float(self.optimizer.param_groups[0]["lr"])>0
+    return not (moves and self.tokens_seen<self.max_tokens<math.inf)
+
+@patch(as_prop=True)
+def seconds(self:Trainer)->float:
+    "Return the time of the whole run, also that before its checkpoint."
+    now = 0. if self.began is None else time.perf_counter()-self.began
+    return self.seconds_before + now
 
 # %% ../nbs/40_training.ipynb #6e842cc9
 class Stopped(Exception):

@@ -31,8 +31,9 @@ class StepFlags:
     num_training_steps:int = flag(
         10_000, "length of the run", "updates", valid=Range(1), read_by=dict(max_train_tokens=None))
     max_train_tokens:int|None = flag(
-        None, "length of the run in real tokens, such as 100M, instead of updates", "tokens",
-        valid=Range(1))
+        None, "length of the run in real tokens, such as 100M, instead of updates; the schedule "
+        "counts updates, as many as the first batches let expect, and stays at its last rate "
+        "until the tokens are read", "tokens", valid=Range(1))
     grad_clipping:float = flag(0.0, "largest norm of the whole gradient; 0: off", valid=Range(0))
     on_nan:str = flag(
         "stop", "at a loss or gradient that is not finite, stop or skip the update",
@@ -42,15 +43,20 @@ class StepFlags:
 # %% ../nbs/49_training_flags.ipynb #106276a6
 ADAM_FAMILY = tuple(name for name in OPTIMIZERS if "betas" in arguments_of(name))
 IF_ADAM = dict(optimizer=ADAM_FAMILY)
-IF_DECAY = dict(parameterization=Kinds(("lowrank", "lost", "sltrain")),
-                optimizer=tuple(name for name in OPTIMIZERS if "decay" in arguments_of(name)))
+_DECAY = tuple(name for name in OPTIMIZERS if "decay" in arguments_of(name))
+_PRODUCTS = dict(parameterization=Kinds(("lowrank", "lost", "sltrain")))
+_LORO = dict(**_PRODUCTS, optimizer="loro_adamw")
+IF_DECAY = (dict(**_PRODUCTS, optimizer=tuple(name for name in _DECAY if name!="loro_adamw")),
+            dict(**_LORO, loro_freq=Range(2)), # exact steps have no decay
+            dict(**_LORO, loro_type=("eucl", "rebalance")))
 
 @dataclass(frozen=True)
 class MomentFlags:
     "Hold the flags of weight decay and moments."
     _argument_group_name = "weight decay and moments"
     weight_decay:float = flag(
-        0.0, "decoupled weight decay; adam, adam8bit and sgd add it to the gradient",
+        0.0, "decoupled weight decay; adam, adam8bit and sgd add it to the gradient; on factors, "
+        "LORO's exact steps have none and its lazy steps decay by the corrected rate",
         valid=Range(0))
     decay:str = flag(
         "factors", "what weight decay shrinks in a pair of factors: each of them, or their product",
