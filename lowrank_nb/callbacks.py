@@ -105,6 +105,7 @@ def say(self:Progress, line:str, trainer:Trainer)->None:
     if self.bar: self.bar.write(line)
     else: log.info(line)
 
+# %% ../nbs/41_callbacks.ipynb #f405b9e2
 def _train_line(row:dict, steps:int)->str:
     of = f"/{steps}" if row["step"]<=steps else "" # more updates for a budget of tokens
     return (f"step {row['step']}{of} loss {row['loss']:.4f} lr {row['lr']:.3g} "

@@ -25,8 +25,7 @@ from .data import (
 from .factorize import factorize, load_plugin
 from .files import read_json
 from .flags import ACTS, SAME, unread
-from .kinds import BUILT_IN, SCALED, FactorizeConfig, check_factorize
-from .kinds import pick_kind
+from .kinds import BUILT_IN, SCALED, FactorizeConfig, check_factorize, pick_kind
 from .layers import Choice, expert_parameters, plan
 from .models import build_model, fit_vocabulary, load_model_config
 from .optimizer_flags import check_decay, check_method, check_schedule
@@ -306,6 +305,7 @@ def check_resumed(
         was = before.get(name, value) if known else _DEFAULTS[name] # a flag newer than the run
         if was!=value: raise _other_value(checked, name, was, value)
 
+# %% ../nbs/51_checks.ipynb #5257b134
 def _other_value(checked:Checked, name:str, was:object, now:object)->InputError:
     folder, given = checked.checkpoint, checked.config.flat()[name]
     if name=="model_config":
@@ -382,6 +382,7 @@ def check(
     if checkpoint: check_resumed(checked, world)
     return checked
 
+# %% ../nbs/51_checks.ipynb #cd07bbca
 def check_optimizer(
     name:str, options:dict, model:PretrainedConfig, factors:FactorizeConfig)->None:
     "Make the optimizer for shapes alone. Raises `InputError` if its library is missing."

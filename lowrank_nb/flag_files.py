@@ -25,7 +25,8 @@ def recipe_names()->list[str]: # such as "cola_60m"
 def _config_file(name:str)->Path: # the file itself, or the recipe of that name
     path = Path(name)
     recipe = recipe_dir()/f"{path.name.removesuffix('.yaml').lower()}.yaml"
-    if not name.strip(): raise InputError("--config: empty; expected a file, or a recipe's name")
+    if not name.strip():
+        raise InputError(f"--config: empty, got '{name}'; expected a file, or a recipe's name")
     named = str(path.parent) in (".", "recipes") and recipe.is_file()
     if not path.exists() and named: return recipe
     if not path.exists():

@@ -113,6 +113,7 @@ def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
     if trainer.process.rank==0: _finish(trainer, folder, run.name)
     return 0
 
+# %% ../nbs/53_run_c4.ipynb #42c56c4d
 def _budget_line(trainer:Trainer)->str|None: # for the log, if a budget of tokens was misjudged
     made, planned, budget = trainer.step, trainer.steps, trainer.max_tokens
     if budget==math.inf: return None

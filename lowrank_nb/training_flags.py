@@ -50,6 +50,7 @@ IF_DECAY = (dict(**_PRODUCTS, optimizer=tuple(name for name in _DECAY if name!="
             dict(**_LORO, loro_freq=Range(2)), # exact steps have no decay
             dict(**_LORO, loro_type=("eucl", "rebalance")))
 
+# %% ../nbs/49_training_flags.ipynb #88d8be11
 @dataclass(frozen=True)
 class MomentFlags:
     "Hold the flags of weight decay and moments."
