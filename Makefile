@@ -52,7 +52,7 @@ hf-tests: $(STAMP) ## Transformers' own model tests on factorized models (fetche
 	for kind in lowrank cola lost; do $(BIN)/python .ci/hf_tests.py --kind $$kind || exit 1; done
 
 bench: $(STAMP) ## the CPU benchmarks, one after the other (on a quiet machine; benchmarks/feed.py and gpu.py need arguments of their own)
-	for b in exact sharded lazy layers head step parts breakdown decode startup save; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	for b in exact sharded lazy layers shared_inputs head step parts breakdown decode startup save; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 	$(BIN)/python benchmarks/breakdown.py --loss --models llama_60m llama_130m
 	$(BIN)/python benchmarks/step.py --threads 1 2 --models llama_350m --kinds dense lowrank --out benchmarks/results/step_350m.json
 
