@@ -170,7 +170,7 @@ def nats(
 )->tuple[Tensor,Tensor]: # sum of nats, float32 or better; number of predicted tokens
     "Sum the cross-entropy of every token given those before it."
     is_loss = getattr(getattr(model, "module", model), "gives_nats", False)
-    inputs = {name: x for name,x in batch.items() if name!="n_bytes"}
+    inputs = {name: x for name,x in batch.items() if isinstance(x, Tensor) and name!="n_bytes"}
     return (model if is_loss else LMLoss(model))(**inputs)
 
 # %% ../nbs/35_evaluate.ipynb #0eba3b7a
@@ -179,7 +179,7 @@ def _totals(model:nn.Module, batches:Iterable[dict], device, autocast:Callable)-
     "Sum nats, tokens and bytes in float64."
     totals = torch.zeros(3, dtype=torch.float64)
     for b in batches:
-        batch = {name: x.to(device) for name,x in b.items() if name!="n_bytes"}
+        batch = {name: x.to(device) for name,x in b.items() if isinstance(x, Tensor)}
         with autocast(): s, n = nats(model, batch)
         n_bytes = b.get("n_bytes", math.nan)
         totals += torch.tensor([s.item(), n.item(), n_bytes], dtype=torch.float64)

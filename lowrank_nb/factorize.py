@@ -47,7 +47,7 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
                          "expected factorize before DistributedDataParallel or fully_shard")
-    if config.silu and config.kind in ("lowrank", "sltrain", "zero", "dense"):
+    if config.silu and str(config.kind).lower() in ("lowrank", "sltrain", "zero", "dense"):
         raise InputError(f"silu: {config.kind} has no activation between its factors, got True; "
                          "expected kind cola, lost or dlr")
     if isinstance(model, PreTrainedModel) and model.base_model is model:

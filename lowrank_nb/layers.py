@@ -300,8 +300,9 @@ def carry_over(
     own = dict(old.named_parameters())
     bias = own.pop("bias", None)
     trained = any(p.requires_grad for p in own.values()) or not own
-    for name,p in new.named_parameters():
-        p.requires_grad_(trained if name!="bias" or bias is None else bias.requires_grad)
+    for name,p in new.named_parameters(): # what a kind of your own has frozen stays frozen
+        keeps = trained if name!="bias" or bias is None else bias.requires_grad
+        if not keeps: p.requires_grad_(False)
     for attribute in _HOOKS:
         hooks = getattr(old, attribute)
         for key,hook in list(hooks.items()):
