@@ -101,6 +101,7 @@ def _check_layout(model:PreTrainedModel)->None:
 def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
     absent = [*info["missing_keys"], *(key for key,*_ in info["mismatched_keys"])]
     ours = sorted(k for k in absent if _is_ours(model.get_submodule(k.rpartition(".")[0])))
+    ours += sorted(k for k in info["unexpected_keys"] if k.endswith((".A", ".B"))) # no such layer
     if not ours: return
     raise InputError(f"{folder}: weights of low-rank layers are missing or have another shape, got "
                      f"{len(ours)} such as {ours[0]}; expected those that its config describes")

@@ -23,7 +23,8 @@ from .checkpoints import become_dense, become_lowrank, record_of
 from .core import InputError, brief, log
 from .dlr import DLRLinear
 from .kinds import KINDS, FactorizeConfig, factor_init
-from .layers import Choice, block_linears, carry_over, paths_of, plan, replace_layers
+from .layers import Choice, block_linears, carry_over, check_dispatched, paths_of, plan
+from .layers import replace_layers
 from .lowrank import LowRankLinear
 from .models import build_model
 from .plain_layers import ZeroLinear, as_conv1d
@@ -74,9 +75,7 @@ def _dense(layer:nn.Module, like:Tensor)->nn.Module:
     return as_conv1d(linear) if getattr(layer, "conv1d", False) else linear
 
 def _check_part(model:nn.Module)->None:
-    if any(hasattr(m, "_hf_hook") for m in model.modules()):
-        raise InputError("model: accelerate has dispatched or offloaded its layers, got "
-                         f"{type(model).__name__}; expected one opened without device_map")
+    check_dispatched(model)
     for part in pretrained_parts(model):
         if part.config.model_type!="lowrank" or hasattr(type(part), "dense_class"): continue
         raise InputError(f"model: a part of a factorized model, got {type(part).__name__}; "

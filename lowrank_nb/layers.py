@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROUTERS', 'WIDTHS', 'layer_part', 'block_linears', 'expert_parameters', 'Choice', 'inside_block', 'linear_shape',
-           'width_name', 'narrow_shapes', 'plan', 'paths_of', 'carry_over', 'replace_layers']
+           'check_dispatched', 'width_name', 'narrow_shapes', 'plan', 'paths_of', 'carry_over', 'replace_layers']
 
 # %% ../nbs/11_layers.ipynb #9386371d
 import inspect
@@ -166,7 +166,8 @@ def _check_text_only(model:nn.Module)->None:
     raise InputError(f"model: has more parts than text, got {type(model).__name__}; expected the "
                          f"model of its text part (model_type {text.model_type})")
 
-def _check_dispatched(model:nn.Module)->None:
+def check_dispatched(model:nn.Module)->None:
+    "Raise `InputError` if accelerate moves the weights of a model while it computes."
     if not any(hasattr(m, "_hf_hook") for m in model.modules()): return
     raise InputError("model: accelerate has dispatched or offloaded its layers, got "
                      f"{type(model).__name__}; expected a model that was opened without device_map")
@@ -235,7 +236,7 @@ def plan(
     check_factorize(config, flags)
     if config.kind=="dense" and not config.mlp_dense: return []
     _check_text_only(model)
-    _check_dispatched(model)
+    check_dispatched(model)
     narrow = narrow_shapes(model, config.mlp_rank) if config.mlp_dense else {}
     obstacles = _obstacles(model)
     choices = [_choose(model, name, part, config, narrow, obstacles)
