@@ -142,6 +142,9 @@ class _SavesItself:
         _check_layout(self)
         return super().save_pretrained(save_directory, *args, **kwargs)
 
+    def _get_name(self)->str: # Trainer's label smoothing knows the classes whose labels it shifts
+        return self.dense_class.__name__
+
     def initialize_weights(self)->None: # of what was neither drawn nor loaded
         for layer in filter(_is_ours, self.modules()):
             if not getattr(layer, "_is_hf_initialized", False): _draw_missing(layer)

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from .adam import adam_step, correction, directions
 from .core import InputError, log, pick
 from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
-from .exact_steps import local_part
+from .exact_steps import local_part, mesh_dim
 from .lowrank import LowRankLinear
 from .product_decay import decay_products, is_frozen, stepped_pairs
 
@@ -133,6 +133,8 @@ def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:st
                      "of at least 0, and betas in [0, 1)")
 
 def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
+    for p in group["params"]:
+        if isinstance(p, DTensor): mesh_dim(p)
     if group.get("nonlinear") or group.get("shifted"):
         raise InputError(f"loro_type: {group['loro_type']} needs the product of the factors, got "
                          "layers with an activation between them or a residual beside them; "

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from .core import InputError, pick
 from .exact_steps import assign_jobs, exchange, local_part, part_shapes
+from .exact_steps import shard_group, sharded_dim
 from .loro_adamw import loss_of
 from .product_decay import decay_products, stepped_pairs
 
@@ -75,12 +76,12 @@ def newton_schulz_cost(shape:tuple)->float:
     return float(m*m*(2*n+m))
 
 def orthogonalize_sharded(
-    params:list[DTensor], # sharded along one dimension over the same 1-D mesh
+    params:list[DTensor], # sharded along one dimension over the same mesh
     parts:list[Tensor],   # this process's parts of the matrices, cut as `params` are
     **how:object,         # see orthogonalize
 )->list[Tensor]:          # this process's parts of the results
     "Orthogonalize matrices whose parts are on several processes; each process makes some of them."
-    group = params[0].device_mesh.get_group()
+    group = shard_group(params[0])
     dtype = iteration_type(parts[0])
     rank = dist.get_rank(group)
     world = dist.get_world_size(group)
@@ -90,7 +91,7 @@ def orthogonalize_sharded(
     cuts = [part_shapes(params[i]) for i in of[rank]]
     shapes = [[cut[k] for cut in cuts] for k in range(world)]
     received = exchange([[sent[i] for i in theirs] for theirs in of], shapes, sent[0], group)
-    dims = [params[i].placements[0].dim for i in of[rank]]
+    dims = [sharded_dim(params[i]) for i in of[rank]]
     new = orthogonalize([torch.cat(xs, dim) for xs,dim in zip(zip(*received), dims)], **how)
     back = [x.split([s[dim] for s in cut], dim) for x,cut,dim in zip(new, cuts, dims)]
     shapes = [[parts[i].shape for i in theirs] for theirs in of]

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 
 from .combined import CombinedOptimizer
 from .core import InputError
-from .exact_steps import local_part
+from .exact_steps import local_part, shard_group, sharded_dim
 from .loro_adamw import param_groups
 from .muon import COEFFICIENTS, Muon, adamw_for_others, rate_factor
 from .product_decay import decay_products, stepped_pairs
@@ -105,8 +105,8 @@ class Spectron(Muon):
 def _rows_group(p:Tensor)->dist.ProcessGroup|None:
     "Return the processes that have the rows of a parameter, or None for a whole one."
     if not isinstance(p, DTensor): return None
-    if p.placements[0].dim==0: return p.device_mesh.get_group()
-    raise InputError(f"params: factors must be sharded by rows, got {p.placements[0]}; "
+    if sharded_dim(p)==0: return shard_group(p)
+    raise InputError(f"params: factors must be sharded by rows, got {p.placements}; "
                      "expected fully_shard without shard_placement_fn")
 
 @patch
