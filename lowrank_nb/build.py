@@ -29,7 +29,7 @@ from .forecast import checkpoint_bytes, copy_bytes, disk_lines, memory
 from .kinds import factor_init
 from .layers import expert_parameters
 from .lost import LoSTLinear
-from .models import build_model, fit_vocabulary, load_model_config
+from .models import build_model, check_causal, fit_vocabulary, load_model_config
 from .nan_guard import NanGuard
 from .optimizer_flags import base_shape
 from .optimizers import StochasticBF16, make_optimizer
@@ -82,6 +82,7 @@ def draw_model(
     "Draw the factorized model on its device."
     torch.manual_seed(seed)
     model, grads = build_model(config).to(device), None
+    check_causal(model)
     if base: scale_dense(model, base)
     if factors.kind=="lost" and factors.method=="gradient":
         grads = first_gradients(model)
@@ -228,6 +229,7 @@ def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->Pr
         new_stream, training.gradient_accumulation, process, dtype.removeprefix("pure_"))
     model = draw_model(checked.model, factors, training.seed, process.device, first_gradients,
                        base_shape(training))
+    if process.rank: torch.manual_seed(training.seed+process.rank) # dropout of its own
     if dtype=="pure_bfloat16": model.bfloat16()
     if checked.config.model.activation_checkpointing: model.gradient_checkpointing_enable()
     return model

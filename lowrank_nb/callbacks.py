@@ -113,10 +113,13 @@ def _train_line(row:dict, steps:int)->str:
 
 def _eval_line(row:dict)->str:
     line = (f"step {row['step']} validation loss {row['loss']:.4f}, perplexity {row['ppl']:.2f}, "
-            f"{row['bits_per_byte']:.4f} bits per byte, {row['tokens']:,} tokens")
+            f"{_bits(row['bits_per_byte'])}{row['tokens']:,} tokens")
     if "window_loss" not in row: return line
     return (f"{line}; whole documents: loss {row['window_loss']:.4f}, "
-            f"{row['window_bits_per_byte']:.4f} bits per byte, {row['window_tokens']:,} tokens")
+            f"{_bits(row['window_bits_per_byte'])}{row['window_tokens']:,} tokens")
+
+def _bits(per_byte:float|None)->str: # None: the predicted tokens cover no text
+    return "" if per_byte is None else f"{per_byte:.4f} bits per byte, "
 
 # %% ../nbs/41_callbacks.ipynb #6941da35
 class Evaluate(Callback):

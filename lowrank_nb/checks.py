@@ -145,7 +145,7 @@ def check_model(flags:ModelFlags)->PretrainedConfig:
     if not flags.model_config:
         raise InputError("--model_config: missing; expected a JSON file, or llama_60m")
     config = load_model_config(flags.model_config)
-    longest = getattr(config, "max_position_embeddings", None)
+    longest = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
     if longest and flags.max_length>longest:
         raise InputError(f"--max_length: above the positions of {flags.model_config}, "
                          f"got {flags.max_length}; expected at most {longest}")

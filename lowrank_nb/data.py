@@ -254,7 +254,7 @@ def text_source(
 class EvalRows:
     "Hold documents to score."
     ids:list       # int32 arrays
-    n_bytes:list   # UTF-8 bytes of the text that each of them scores
+    n_bytes:list   # UTF-8 bytes of the text that their predicted tokens cover
     max_length:int
     pad_id:int
     context:list = field(default_factory=list) # ids that are read and not scored; empty: none
@@ -298,7 +298,7 @@ def _windows(n:int, max_length:int, stride:int|None)->list[tuple[int, int]]:
 def _add(rows:EvalRows, ids:np.ndarray, covered:np.ndarray, stride:int|None)->None:
     for start,context in _windows(len(ids), rows.max_length, stride):
         end = min(start+rows.max_length, len(ids))
-        before = covered[start+context-1] if context else 0
+        before = covered[start+max(context-1, 0)] # the first id of a document is not predicted
         rows.ids.append(ids[start:end])
         rows.n_bytes.append(int(covered[end-1]-before))
         rows.context.append(context)

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from .core import InputError
@@ -52,6 +53,7 @@ def head_of(
     config = getattr(model, "config", None)
     plain = config is not None and architecture(config) in PLAIN_HEAD
     if not plain or not hasattr(F, "linear_cross_entropy") or _own_forward(model): return None
+    if isinstance(model, FSDPModule): return None # its own forward gathers its parameters
     head = model.get_output_embeddings()
     return head if type(head) is nn.Linear and not _hooked(head) else None
 

@@ -181,6 +181,7 @@ def describe(
     lines = _replaced(choices, config)
     narrow = [c for c in choices if c.action=="narrow"]
     if narrow: lines.append(f"layers: {len(narrow)} MLP layers dense at width {narrow[0].rank}")
+    if not config.keep_mlp_act: lines.append("activation: the MLPs' own is dropped")
     for why in dict.fromkeys(c.why for c in choices if c.why):
         lines.append(f"layers: {_names([c for c in choices if c.why==why])} stay dense, {why}")
     if experts: lines.append(f"experts: {experts/1e6:.2f}M parameters stay dense")

@@ -31,7 +31,7 @@ def layer_part(
     name:str, # a module's path, such as 'model.layers.0.self_attn.q_proj'
 )->str|None:  # 'attn', 'mlp', or None outside the blocks
     "Find the part of a block that a layer belongs to, by its path."
-    path = name.split(".")
+    path = name.lower().split(".")
     if not any(step.isdigit() for step in path): return None
     return "attn" if any("attn" in step or "attention" in step for step in path) else "mlp"
 

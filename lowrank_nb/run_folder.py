@@ -241,6 +241,8 @@ def _write_shared(new:Path, model, tokenizer, shared:dict, weights:dict|None)->N
         (new/"training").mkdir(parents=True)
         if weights is None: model.save_pretrained(new)
         else: model.save_pretrained(new, state_dict=weights)
+        if getattr(tokenizer, "is_fast", False):
+            tokenizer.backend_tokenizer.no_truncation() # the run's, which its file would keep
         if tokenizer is not None: tokenizer.save_pretrained(new)
         torch.save(shared, new/"training"/"shared.pt")
 

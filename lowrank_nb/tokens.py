@@ -90,10 +90,21 @@ def tokenize(
     max_length:int|None, # cut documents here; None: keep all tokens
     **options:Any,       # passed to the tokenizer
 )->dict:
-    "Call a tokenizer on a list of documents."
+    """Call a tokenizer on a list of documents. A special token that stands in a text, such as
+    `</s>`, is text: ordinary tokens, or the unknown token if the vocabulary holds it as a word."""
     cut = dict(truncation=True, max_length=max_length) if max_length else {}
     tok.truncation_side = "right" # a document is cut at its end, whatever chats want
-    return tok(texts, return_attention_mask=False, verbose=False, **cut, **options)
+    found = tok(texts, return_attention_mask=False, return_special_tokens_mask=True, verbose=False,
+                split_special_tokens=True, **cut, **options)
+    added = found.pop("special_tokens_mask")
+    return {**found, "input_ids": [_plain(tok, *row) for row in zip(found["input_ids"], added)]}
+
+def _plain(tok, ids:list[int], added:list[int])->np.ndarray: # added: 1 for what the text lacks
+    ids = np.asarray(ids, np.int32)
+    if tok.unk_token_id is None: return ids
+    special = [tok.convert_tokens_to_ids(t) for t in tok.all_special_tokens if len(t)>1]
+    written = np.isin(ids, special) & (np.asarray(added)==0)
+    return np.where(written, np.int32(tok.unk_token_id), ids)
 
 def ended(
     ids:list[int],       # of one document
