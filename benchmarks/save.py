@@ -30,8 +30,7 @@ def waits(trainer:Trainer, repeats:int)->dict[str,list[float]]:
     "Time ordinary saves and those in the background in turn. The first of each does not count."
     seconds = {name: [] for name in PAIR}
     with tempfile.TemporaryDirectory() as d:
-        saves = {name: Save(f'{d}/{name}', 1, trainer.model, background=name==PAIR[1])
-                 for name in PAIR}
+        saves = {name: Save(f'{d}/{name}', 1, background=name==PAIR[1]) for name in PAIR}
         for save in saves.values(): save.before_fit(trainer)
         for i in range(repeats+1):
             for name,save in saves.items():

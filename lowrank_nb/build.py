@@ -177,7 +177,6 @@ def build_callbacks(
     checked:Checked,
     process:Process,
     folder:Path,     # of the run
-    saved:PreTrainedModel, # what a checkpoint has
 )->list[Callback]:
     "Make the callbacks that the flags ask for."
     method, run = checked.config.method, checked.config.run
@@ -190,8 +189,8 @@ def build_callbacks(
     if run.save_ckpt:
         record = resume_record(checked, process.world)
         callbacks.append(
-            Save(folder, run.save_every, saved, checked.tokenizer, run.keep_last, record,
-                 run.save_async))
+            Save(folder, run.save_every, checked.tokenizer, keep_last=run.keep_last, flags=record,
+                 background=run.save_async))
     return callbacks
 
 # %% ../nbs/52_build.ipynb #c437bab8
@@ -210,13 +209,14 @@ def build(
                           training.gradient_accumulation, process)
     net = shard(model, process.device) if model_flags.fsdp else model # replaces parameters
     optimizer = build_optimizer(checked.optimizer, checked.options, model, dtype)
-    callbacks = build_callbacks(checked, process, folder, model)
+    callbacks = build_callbacks(checked, process, folder)
+    schedule = build_schedule(optimizer, training, steps)
     trainer = Trainer(
-        net, optimizer, build_schedule(optimizer, training, steps), new_stream(), steps,
-        training.gradient_accumulation, training.grad_clipping,
-        "bfloat16" if dtype=="bfloat16" else "float32", process, callbacks,
-        training.max_train_tokens or math.inf, model_flags.compile)
-    if checked.checkpoint: resume(trainer, checked.checkpoint, model)
+        net, optimizer, schedule, new_stream(), steps, accumulation=training.gradient_accumulation,
+        clip=training.grad_clipping, dtype="bfloat16" if dtype=="bfloat16" else "float32",
+        process=process, callbacks=callbacks, max_tokens=training.max_train_tokens or math.inf,
+        compile=model_flags.compile)
+    if checked.checkpoint: resume(trainer, checked.checkpoint)
     return trainer
 
 # %% ../nbs/52_build.ipynb #a03d1e31

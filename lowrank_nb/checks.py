@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FLAG_OF', 'VALIDATION', 'spell_words', 'check_values', 'resolve_pair', 'factorize_config', 'fill_batches',
-           'ignored_flags', 'check_model', 'killed_early', 'check_folder', 'check_sources', 'Checked', 'resume_record',
-           'check_resumed', 'changed_flags', 'check_flags', 'check', 'check_optimizer']
+           'ignored_flags', 'check_model', 'killed_early', 'check_folder', 'check_sources', 'Checked',
+           'check_optimizer', 'check_flags', 'check', 'resume_record', 'check_resumed', 'changed_flags']
 
 # %% ../nbs/51_checks.ipynb #b16fc30c
 import dataclasses
@@ -251,6 +251,63 @@ class Checked:
     trackers:list[str]
     notes:list[str]           # lines for the log
 
+# %% ../nbs/51_checks.ipynb #cd07bbca
+def check_optimizer(
+    name:str, options:dict, model:PretrainedConfig, factors:FactorizeConfig)->None:
+    "Make the optimizer for shapes alone. Raises `InputError` if its library is missing."
+    make_optimizer(name, factorize(build_model(model, "meta"), factors), **lazy_options(options))
+
+# %% ../nbs/51_checks.ipynb #51a6664f
+def check_flags(
+    config:Config,
+    world:int=1,      # processes
+)->tuple[Config,str,str,FactorizeConfig]: # words spelled and batches completed, pair, layers
+    "Check words, values and combinations. Raises `InputError` for the first mistake."
+    if not (config.model.model_config or config.training.batch_size):
+        raise InputError("--model_config: missing; expected it and --batch_size, or one of "
+                         "--config laptop and --demo, which need no other flag")
+    tables = {name: spell_words(getattr(config, name)) for name in TABLES}
+    for table in tables.values(): check_values(table)
+    method, training = tables["method"], tables["training"]
+    kind, optimizer = resolve_pair(method)
+    factors = check_factorize(factorize_config(method, kind, config.given), FLAG_OF)
+    tables["training"] = fill_batches(training, world)
+    model = tables["model"]
+    if model.fsdp: check_sharded(optimizer, model.dtype)
+    check_schedule(training)
+    check_stride(tables["run"].eval_windows, model.max_length)
+    check_method(method, factors, optimizer)
+    check_decay(training, factors)
+    check_transfer(training, factors, optimizer)
+    return Config(**tables, given=config.given), kind, optimizer, factors
+
+# %% ../nbs/51_checks.ipynb #57c495af
+def check(
+    config:Config,
+    world:int=1,      # processes
+)->Checked:
+    "Run all checks in order. Raises `InputError` for the first mistake."
+    config, kind, optimizer, factors = check_flags(config, world)
+    trackers = pick_trackers(config.run.report_to)
+    model = check_model(config.model)
+    shapes = build_model(model, "meta")
+    if config.model.fsdp and expert_parameters(shapes):
+        raise InputError("--fsdp: cannot resume a mixture of experts, whose checkpoints have "
+                         f"another layout, got {model.model_type}; expected --fsdp False")
+    layers = plan(shapes, factors, FLAG_OF)
+    checkpoint = check_folder(config.run)
+    options = optimizer_options(config.method, config.training, optimizer)
+    check_optimizer(optimizer, options, model, factors)
+    train, validation = check_sources(config.data)
+    tokenizer = load_tokenizer(config.model.tokenizer)
+    notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
+             _other_corpus(config.data), _cut_paragraphs(train, config.data.packing),
+             *optimizer_notes(config.method, config.training, optimizer)]
+    checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
+                      validation, tokenizer, trackers, [note for note in notes if note])
+    if checkpoint: check_resumed(checked, world)
+    return checked
+
 # %% ../nbs/51_checks.ipynb #308aa529
 _BY_TOKENIZER = "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"
 _OF_FILE = "architectures", "transformers_version", "_name_or_path", "dtype", "use_cache"
@@ -330,60 +387,3 @@ def changed_flags(
     if not other or "val_data_path" in changed: return lines
     name = now["val_data_path"]
     return [*lines, f"--val_data_path: {name} from now on, another {name} before"]
-
-# %% ../nbs/51_checks.ipynb #51a6664f
-def check_flags(
-    config:Config,
-    world:int=1,      # processes
-)->tuple[Config,str,str,FactorizeConfig]: # words spelled and batches completed, pair, layers
-    "Check words, values and combinations. Raises `InputError` for the first mistake."
-    if not (config.model.model_config or config.training.batch_size):
-        raise InputError("--model_config: missing; expected it and --batch_size, or one of "
-                         "--config laptop and --demo, which need no other flag")
-    tables = {name: spell_words(getattr(config, name)) for name in TABLES}
-    for table in tables.values(): check_values(table)
-    method, training = tables["method"], tables["training"]
-    kind, optimizer = resolve_pair(method)
-    factors = check_factorize(factorize_config(method, kind, config.given), FLAG_OF)
-    tables["training"] = fill_batches(training, world)
-    model = tables["model"]
-    if model.fsdp: check_sharded(optimizer, model.dtype)
-    check_schedule(training)
-    check_stride(tables["run"].eval_windows, model.max_length)
-    check_method(method, factors, optimizer)
-    check_decay(training, factors)
-    check_transfer(training, factors, optimizer)
-    return Config(**tables, given=config.given), kind, optimizer, factors
-
-# %% ../nbs/51_checks.ipynb #57c495af
-def check(
-    config:Config,
-    world:int=1,      # processes
-)->Checked:
-    "Run all checks in order. Raises `InputError` for the first mistake."
-    config, kind, optimizer, factors = check_flags(config, world)
-    trackers = pick_trackers(config.run.report_to)
-    model = check_model(config.model)
-    shapes = build_model(model, "meta")
-    if config.model.fsdp and expert_parameters(shapes):
-        raise InputError("--fsdp: cannot resume a mixture of experts, whose checkpoints have "
-                         f"another layout, got {model.model_type}; expected --fsdp False")
-    layers = plan(shapes, factors, FLAG_OF)
-    checkpoint = check_folder(config.run)
-    options = optimizer_options(config.method, config.training, optimizer)
-    check_optimizer(optimizer, options, model, factors)
-    train, validation = check_sources(config.data)
-    tokenizer = load_tokenizer(config.model.tokenizer)
-    notes = [fit_vocabulary(model, tokenizer), _shared_files(train, validation),
-             _other_corpus(config.data), _cut_paragraphs(train, config.data.packing),
-             *optimizer_notes(config.method, config.training, optimizer)]
-    checked = Checked(config, kind, optimizer, options, factors, layers, model, checkpoint, train,
-                      validation, tokenizer, trackers, [note for note in notes if note])
-    if checkpoint: check_resumed(checked, world)
-    return checked
-
-# %% ../nbs/51_checks.ipynb #cd07bbca
-def check_optimizer(
-    name:str, options:dict, model:PretrainedConfig, factors:FactorizeConfig)->None:
-    "Make the optimizer for shapes alone. Raises `InputError` if its library is missing."
-    make_optimizer(name, factorize(build_model(model, "meta"), factors), **lazy_options(options))

@@ -26,36 +26,7 @@ def expansion(
     return torch.arange(out_features)//math.ceil(out_features/rank)
 
 # %% ../nbs/07_dlr.ipynb #c2c6c40c
-def _copies(layer:LowRankLinear)->Tensor: # R, (out, rank)
-    index = expansion(layer.out_features, layer.rank).to(layer.B.device)
-    return F.one_hot(index, layer.rank).to(layer.B.dtype)
-
-def _add_residual(layer:LowRankLinear, dlr_alpha:float, act:str|None)->None:
-    "Give a low-rank layer the strength of its residual, and an activation."
-    check_positive('dlr_alpha', dlr_alpha, whole=False)
-    layer.dlr_alpha, layer.nonlinear, layer.act_name = float(dlr_alpha), act is not None, act
-    layer.act = activation(act) if act is not None else nn.Identity()
-    layer.c = layer.dlr_alpha/math.ceil(layer.out_features/layer.rank)**.5
-
-@torch.no_grad()
-def _less_residual(layer:LowRankLinear)->LowRankLinear:
-    layer.B -= layer.c*_copies(layer)
-    return layer
-
-@torch.no_grad()
-def _fold(layer:LowRankLinear)->LowRankLinear:
-    kind, act = (CoLALinear, dict(act=layer.act_name)) if layer.nonlinear else (LowRankLinear, {})
-    new = kind(layer.in_features, layer.out_features, layer.rank, bias=layer.bias is not None,
-               init='const_0', device=layer.B.device, dtype=layer.B.dtype, **act)
-    new.A.copy_(layer.A)
-    new.B.copy_(layer.folded())
-    if layer.bias is not None: new.bias.copy_(layer.bias)
-    return new
-
-# %% ../nbs/07_dlr.ipynb #f80c19e7
-class DLRLinear(LowRankLinear):
-    """Compute B z + dlr_alpha / sqrt(K) Expand(z) (+ bias) with z = act(A x), K = ceil(out / rank).
-    `fold` gives the layer without the residual."""
+class _Residual(LowRankLinear):
     shifted = True # its weight is (B + cR) A
 
     def __init__(self, in_features:int, out_features:int, rank:int, bias:bool=False,
@@ -65,20 +36,44 @@ class DLRLinear(LowRankLinear):
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
-        _add_residual(self, dlr_alpha, act)
+        check_positive('dlr_alpha', dlr_alpha, whole=False)
+        self.dlr_alpha, self.nonlinear, self.act_name = float(dlr_alpha), act is not None, act
+        self.act = nn.Identity() if act is None else activation(act)
+        self.c = self.dlr_alpha/math.ceil(out_features/rank)**.5
 
-    @classmethod
-    def from_linear(cls, linear:nn.Linear, rank:int, init:str='cola', **kwargs:Any)->LowRankLinear:
-        "Draw the factors by `init`; 'svd' is the weight's once the residual is folded in."
-        layer = super().from_linear(linear, rank, init, **kwargs)
-        return _less_residual(layer) if init=='svd' else layer
-    def folded(self)->Tensor: return self.B + self.c*_copies(self) # (out, rank), differentiable
-    def dense_weight(self)->Tensor: # (out, in)
-        if self.nonlinear: raise no_single_weight(self.act_name)
-        return self.folded() @ self.A
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         z = self.act(F.linear(x, self.A))
         index = expansion(self.out_features, self.rank).to(z.device)
         return F.linear(z, self.B, self.bias) + self.c*z.index_select(-1, index)
-    def fold(self)->LowRankLinear: return _fold(self) # computes the same, without a residual
+
+    def residual(self)->Tensor: # cR, (out, rank)
+        "Write the copies out, as a matrix beside `B`."
+        index = expansion(self.out_features, self.rank).to(self.B.device)
+        return self.c*F.one_hot(index, self.rank).to(self.B.dtype)
+
+# %% ../nbs/07_dlr.ipynb #f80c19e7
+class DLRLinear(_Residual):
+    """Compute B z + dlr_alpha / sqrt(K) Expand(z) (+ bias) with z = act(A x), K = ceil(out / rank).
+    `fold` gives the layer without the residual."""
+    @classmethod
+    @torch.no_grad()
+    def from_linear(cls, linear:nn.Linear, rank:int, init:str='cola', **kwargs:Any)->LowRankLinear:
+        "Draw the factors by `init`; 'svd' is the weight's once the residual is folded in."
+        layer = super().from_linear(linear, rank, init, **kwargs)
+        if init=='svd': layer.B -= layer.residual()
+        return layer
+    def folded(self)->Tensor: return self.B + self.residual() # (out, rank), differentiable
+    def dense_weight(self)->Tensor: # (out, in)
+        if self.nonlinear: raise no_single_weight(self.act_name)
+        return self.folded() @ self.A
+    @torch.no_grad()
+    def fold(self)->LowRankLinear:
+        "Make a layer that computes the same, without a residual."
+        kind, act = (CoLALinear, dict(act=self.act_name)) if self.nonlinear else (LowRankLinear, {})
+        new = kind(self.in_features, self.out_features, self.rank, bias=self.bias is not None,
+                   init='const_0', device=self.B.device, dtype=self.B.dtype, **act)
+        new.A.copy_(self.A)
+        new.B.copy_(self.folded())
+        if self.bias is not None: new.bias.copy_(self.bias)
+        return new
     def extra_repr(self)->str: return f'{super().extra_repr()}, dlr_alpha={self.dlr_alpha:g}'

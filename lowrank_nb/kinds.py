@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCOPES', 'BUILT_IN', 'KINDS', 'WITH_FACTORS', 'SCALED', 'OWN_INIT', 'FactorizeConfig', 'Kinds', 'pick_kind',
-           'nonlinear', 'check_factorize', 'make_layer', 'factor_init', 'register_kind']
+           'nonlinear', 'check_factorize', 'factor_init', 'make_layer', 'register_kind']
 
 # %% ../nbs/09_kinds.ipynb #k2
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class FactorizeConfig:
     keep_mlp_act:bool=True # False drops the MLP's own activation, as CoLA's recipes do from 350M
     mlp_dense:bool=False   # a dense MLP of width `mlp_rank` instead of factorized layers
     sparsity:float=0.05    # lost: density of kept columns (share of inputs with a dense part)
-    method:str="random"    # lost: the way to choose columns: random, gradient or svd
+    method:str="random"    # lost: how its columns are chosen (not the method of a run)
     svd_rank:int=256       # lost, svd: singular values past the rank that make the score
     gamma:float=0.5        # lost: weight of the low-rank half; the columns get 1-gamma
     inverse:bool=False     # lost, svd: the lowest scores instead of the highest
@@ -46,19 +46,18 @@ class FactorizeConfig:
 # %% ../nbs/09_kinds.ipynb #545b6bd3
 SCOPES = "all", "attn", "mlp"
 BUILT_IN = "dense", "lowrank", "cola", "lost", "sltrain", "dlr", "zero"
-KINDS = dict.fromkeys(BUILT_IN) # of your own: name -> (make, nonlinear)
+KINDS = {} # of your own: name -> (make, nonlinear)
 WITH_FACTORS = tuple(kind for kind in BUILT_IN if kind not in ("dense", "zero"))
 SCALED = "lowrank", "sltrain" # take alpha
 
 class Kinds(tuple):
     "Allow these kinds, and those of your own."
     def __contains__(self, kind:object)->bool:
-        own = kind in KINDS and KINDS[kind] is not None
-        return own or tuple.__contains__(self, kind)
+        return kind in KINDS or tuple.__contains__(self, kind)
 
 def pick_kind(name:str, what:str="kind")->str:
     "Find the kind called `name`, built in or registered."
-    try: return pick(name, KINDS, what)
+    try: return pick(name, (*BUILT_IN, *KINDS), what)
     except InputError as e:
         hint = "register a kind of your own first (--plugin FILE, load_plugin)"
         raise InputError(f"{e}; {hint}") from None
@@ -112,6 +111,40 @@ def check_factorize(
                          f"got False; expected cola, or lost or dlr with {flag['silu']}")
     return config
 
+# %% ../nbs/09_kinds.ipynb #c835d0fc
+OWN_INIT = dict(cola="cola", sltrain="lora", dlr="cola")
+
+def factor_init(config:FactorizeConfig)->str:
+    "Return the init of the factors: the given one, or the default of the kind."
+    return config.init or OWN_INIT.get(config.kind, "xavier")
+
+# %% ../nbs/09_kinds.ipynb #316933ab
+def _lowrank(linear, rank, config, grad):
+    return LowRankLinear.from_linear(linear, rank, factor_init(config), alpha=config.alpha)
+
+def _cola(linear, rank, config, grad):
+    return CoLALinear.from_linear(linear, rank, factor_init(config), recompute=config.recompute)
+
+def _lost(linear, rank, config, grad):
+    return LoSTLinear.from_linear(
+        linear, rank, config.sparsity, config.method, config.svd_rank, config.gamma,
+        factor_init(config), _act(config), config.inverse, grad)
+
+def _sltrain(linear, rank, config, grad):
+    init = factor_init(config)
+    return SLTrainLinear.from_linear(linear, rank, config.density, config.alpha, init)
+
+def _dlr(linear, rank, config, grad):
+    return DLRLinear.from_linear(linear, rank, factor_init(config), dlr_alpha=config.dlr_alpha,
+                                 act=_act(config))
+
+def _zero(linear, rank, config, grad):
+    return ZeroLinear(linear.in_features, linear.out_features, linear.bias is not None)
+
+def _act(config:FactorizeConfig)->str|None: return "silu" if config.silu else None
+
+_MAKE = dict(lowrank=_lowrank, cola=_cola, lost=_lost, sltrain=_sltrain, dlr=_dlr, zero=_zero)
+
 # %% ../nbs/09_kinds.ipynb #fd231687
 def make_layer(
     linear:nn.Linear,       # the dense layer to replace
@@ -120,30 +153,8 @@ def make_layer(
     grad:Tensor|None=None,  # (out, in) gradient by the dense weight, for the method 'gradient'
 )->nn.Module:
     "Make the layer of `config.kind` that replaces a linear layer."
-    if KINDS[config.kind]: return _make_own(linear, rank, config, grad)
-    init = factor_init(config)
-    if config.kind=="zero":
-        return ZeroLinear(linear.in_features, linear.out_features, linear.bias is not None)
-    if config.kind=="lowrank":
-        return LowRankLinear.from_linear(linear, rank, init=init, alpha=config.alpha)
-    if config.kind=="sltrain":
-        return SLTrainLinear.from_linear(linear, rank, config.density, config.alpha, init)
-    if config.kind=="cola":
-        return CoLALinear.from_linear(linear, rank, init=init, recompute=config.recompute)
-    act = "silu" if config.silu else None
-    if config.kind=="dlr":
-        return DLRLinear.from_linear(linear, rank, init, dlr_alpha=config.dlr_alpha, act=act)
-    return LoSTLinear.from_linear(
-        linear, rank, sparsity=config.sparsity, method=config.method, svd_rank=config.svd_rank,
-        gamma=config.gamma, init=init, act=act,
-        inverse=config.inverse, grad=grad)
-
-# %% ../nbs/09_kinds.ipynb #c835d0fc
-OWN_INIT = dict(cola="cola", sltrain="lora", dlr="cola")
-
-def factor_init(config:FactorizeConfig)->str:
-    "Return the init of the factors: the given one, or the default of the kind."
-    return config.init or OWN_INIT.get(config.kind, "xavier")
+    if config.kind in _MAKE: return _MAKE[config.kind](linear, rank, config, grad)
+    return _make_own(linear, rank, config, grad)
 
 # %% ../nbs/09_kinds.ipynb #53acaf96
 def register_kind(
@@ -154,7 +165,7 @@ def register_kind(
     """Add a kind; registering a name again replaces it.
     Raises `InputError` for a name that is built in."""
     key = name.strip().lower()
-    if key in KINDS and KINDS[key] is None:
+    if key in BUILT_IN:
         raise InputError(f"kind: built in, got {name}; expected another name")
     KINDS[key] = make, nonlinear
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .core import brief
+from .lowrank import balanced_svd
 
 # %% ../nbs/02_loro.ipynb #5dc5a57e
 def project_tangent(
@@ -29,9 +30,7 @@ def retract(
     rank:int, # rank to keep
 )->tuple[Tensor, Tensor]: # balanced factors `B` (out, rank) and `A` (rank, in)
     "Return the best rank-`rank` approximation of `W`, as balanced factors."
-    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
-    s = S[:rank].sqrt()
-    return U[:, :rank] * s, s[:, None] * Vh[:rank]
+    return balanced_svd(W, rank)
 
 # %% ../nbs/02_loro.ipynb #0d7d2bdf
 CUTOFF = 1e-10 # relative size below which a singular value of a factor counts as zero

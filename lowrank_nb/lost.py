@@ -7,7 +7,6 @@ __all__ = ['COLUMN_METHODS', 'n_columns', 'residual', 'column_scores', 'select_c
 
 # %% ../nbs/05_lost.ipynb #8ba35e42
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -84,44 +83,7 @@ def select_columns(
     return columns.sort().values.to(weight.device)
 
 # %% ../nbs/05_lost.ipynb #255d54e5
-def _add_columns(layer:LowRankLinear, n:int, gamma:float, act:str|None)->None:
-    "Give a low-rank layer `n` dense columns, the weight `gamma`, and an activation."
-    check_between('gamma', gamma, 0, 1)
-    layer.gamma, layer.nonlinear, layer.act_name = gamma, act is not None, act
-    layer.act = activation(act) if act is not None else nn.Identity()
-    like = dict(device=layer.A.device, dtype=layer.A.dtype)
-    layer.S = nn.Parameter(torch.zeros(layer.out_features, n, **like))
-    layer.register_buffer('columns', torch.arange(n, device=layer.A.device))
-
-# %% ../nbs/05_lost.ipynb #66d33376
-def _sum_of_halves(layer:LowRankLinear)->Tensor:
-    if layer.nonlinear: raise no_single_weight(layer.act_name)
-    low = layer.gamma*(layer.B@layer.A)
-    return low.index_add(1, layer.columns, (1-layer.gamma)*layer.S)
-
-# %% ../nbs/05_lost.ipynb #bf64834a
-def _describe(factors:str, layer:LowRankLinear)->str:
-    return f'{factors}, columns={len(layer.columns)}, gamma={layer.gamma:g}'
-
-@torch.no_grad()
-def _reset_columns(reset_factors:Callable, layer:LowRankLinear)->None:
-    "Draw the factors, the columns and their weights, which no dense weight chooses here."
-    reset_factors()
-    layer.S.normal_(std=0.02) # as LLaMA draws a weight
-    kept = torch.randperm(layer.in_features)[:len(layer.columns)]
-    layer.columns.copy_(kept.sort().values)
-
-@torch.no_grad()
-def _copy_columns(layer:LowRankLinear, weight:Tensor, columns:Tensor)->LowRankLinear:
-    if not weight.is_meta:
-        layer.columns.copy_(columns)
-        layer.S.copy_(weight[:,columns])
-    return layer
-
-# %% ../nbs/05_lost.ipynb #1a0c44a3
-class LoSTLinear(LowRankLinear):
-    """Compute gamma low(x) + (1-gamma) x[..., columns] Sᵀ (+ bias), with `S` (out, n_columns).
-    `act`, such as 'silu', acts between the factors. Raises `InputError` unless 0 <= gamma <= 1."""
+class _Halves(LowRankLinear):
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_columns:int,                    # input columns with a dense part
         bias:bool=False, gamma:float=0.5, # gamma: weight of the low-rank half
@@ -129,25 +91,51 @@ class LoSTLinear(LowRankLinear):
         device:torch.device|str|None=None, dtype:torch.dtype|None=None,
     ):
         super().__init__(in_features, out_features, rank, bias, init, device, dtype)
-        _add_columns(self, n_columns, gamma, act)
+        check_between('gamma', gamma, 0, 1)
+        self.gamma, self.nonlinear, self.act_name = gamma, act is not None, act
+        self.act = nn.Identity() if act is None else activation(act)
+        self.S = nn.Parameter(self.A.new_zeros(out_features, n_columns))
+        self.register_buffer('columns', torch.arange(n_columns, device=self.A.device))
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         low = self.gamma*self.act(F.linear(x, self.A))
         kept = (1-self.gamma)*x.index_select(-1, self.columns)
         both = torch.cat([low, kept.to(low.dtype)], -1)
         return F.linear(both, torch.cat([self.B, self.S], 1), self.bias)
+
+    def dense_weight(self)->Tensor: # (out, in)
+        "Add up the halves. Raises `InputError` if an activation is between the factors."
+        if self.nonlinear: raise no_single_weight(self.act_name)
+        low = self.gamma*(self.B@self.A)
+        return low.index_add(1, self.columns, (1-self.gamma)*self.S)
+
+# %% ../nbs/05_lost.ipynb #1a0c44a3
+class LoSTLinear(_Halves):
+    """Compute gamma low(x) + (1-gamma) x[..., columns] Sᵀ (+ bias), with `S` (out, n_columns).
+    `act`, such as 'silu', acts between the factors. Raises `InputError` unless 0 <= gamma <= 1."""
     @classmethod
+    @torch.no_grad()
     def from_linear(cls, linear:nn.Linear, rank:int, sparsity:float=0.05, method:str='random',
         svd_rank:int=256, gamma:float=0.5, init:str='xavier', act:str|None=None, inverse:bool=False,
         grad:Tensor|None=None, generator:torch.Generator|None=None)->LowRankLinear:
         "Choose columns as `select_columns` does; start `S` as these, the factors by `init`."
-        how = method, rank, svd_rank, inverse, grad, generator
-        kept = select_columns(linear.weight, sparsity, *how)
+        W = linear.weight
+        kept = select_columns(W, sparsity, method, rank, svd_rank, inverse, grad, generator)
         layer = super().from_linear(linear, rank, init, n_columns=len(kept), gamma=gamma, act=act)
-        return _copy_columns(layer, linear.weight, kept)
-    def reset_parameters(self)->None: _reset_columns(super().reset_parameters, self)
-    def dense_weight(self)->Tensor: return _sum_of_halves(self) # (out, in)
-    def extra_repr(self)->str: return _describe(super().extra_repr(), self)
+        if W.is_meta: return layer
+        layer.columns.copy_(kept)
+        layer.S.copy_(W[:,kept])
+        return layer
+
+    @torch.no_grad()
+    def reset_parameters(self)->None:
+        "Draw the factors, the columns and their weights, which no dense weight chooses here."
+        super().reset_parameters()
+        self.S.normal_(std=0.02) # as LLaMA draws a weight
+        self.columns.copy_(torch.randperm(self.in_features)[:len(self.columns)].sort().values)
+
+    def extra_repr(self)->str:
+        return f'{super().extra_repr()}, columns={len(self.columns)}, gamma={self.gamma:g}'
 
 # %% ../nbs/05_lost.ipynb #faaf67b5
 def lost_params(

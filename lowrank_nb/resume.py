@@ -7,7 +7,7 @@ __all__ = ['run_state', 'load_weights', 'load_checkpoint', 'resume', 'Save', 'co
 
 # %% ../nbs/45_resume.ipynb #748fb278
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -118,11 +118,10 @@ def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->No
 def resume(
     trainer:Trainer,
     folder:str|Path, # a checkpoint
-    saved:nn.Module, # the trainer's model
 )->None:
     "Continue from a checkpoint. Raises `InputError` if it does not fit."
-    if trainer.sharded: load_parts(saved, folder)
-    else: load_weights(saved, folder)
+    if trainer.sharded: load_parts(trainer.model, folder)
+    else: load_weights(trainer.model, folder)
     shared, own = load_checkpoint(folder, trainer.process)
     moments = Path(folder)/_MOMENTS
     if trainer.sharded or moments.is_dir():
@@ -147,16 +146,17 @@ class Save(Callback):
     def __init__(self,
         save_dir:str|Path,       # the directory of the run
         every:int,               # updates
-        saved:PreTrainedModel,   # the trainer's model
         tokenizer:PreTrainedTokenizerBase|None=None, # saved beside the model
         keep_last:int|None=None, # newest checkpoints to keep; None: all
         flags:dict|None=None,    # JSON, read by the command line when it resumes
         background:bool=False,   # write during training, from a copy in memory
     ):
-        self.save_dir, self.every, self.saved = Path(save_dir), every, saved
-        self.tokenizer, self.keep_last, self.last_saved = tokenizer, keep_last, -1
-        self.flags, self.apart, self.bare, self.pending = flags, None, None, None
+        self.save_dir, self.every, self.tokenizer = Path(save_dir), every, tokenizer
+        self.keep_last, self.flags, self.last_saved = keep_last, flags, -1
         self.pool = ThreadPoolExecutor(1, "save") if background else None
+        self.own_group:Process|None = None     # the thread's, with a process group of its own
+        self.shell:PreTrainedModel|None = None # the model without memory
+        self.pending:Future|None = None        # the checkpoint that the thread writes
 
     def after_update(self, trainer:Trainer)->None:
         "Save if it is time. Raises what failed in the background since the last update."
@@ -175,7 +175,7 @@ class Save(Callback):
 def before_fit(self:Save, trainer:Trainer)->None:
     "Clean up after a killed run, and warn about newer checkpoints."
     self.last_saved = trainer.step # a run that resumes is saved already
-    if self.pool: _prepare(self, trainer.process)
+    if self.pool: _prepare(self, trainer)
     if trainer.process.rank or not trainer.step: return
     clean_up(self.save_dir, self.keep_last, trainer.step)
     newer = [path.name for path in checkpoints(self.save_dir) if step_of(path)>trainer.step]
@@ -204,18 +204,18 @@ def copied(
     if isinstance(x, (list, tuple)): return type(x)(copied(v, seen) for v in x)
     return deepcopy(x)
 
-def _prepare(save:Save, process:Process)->None:
+def _prepare(save:Save, trainer:Trainer)->None:
     "Make what a writing thread uses: nothing that training uses. Every process must call it."
-    save.apart, save.tokenizer = process, deepcopy(save.tokenizer)
-    if process.world>1: save.apart = replace(process, group=dist.new_group(backend="gloo"))
-    save.bare = _bare(save.saved)
+    process, save.tokenizer = trainer.process, deepcopy(save.tokenizer)
+    if process.world>1: process = replace(process, group=dist.new_group(backend="gloo"))
+    save.own_group, save.shell = process, _shell(trainer.model)
 
-def _bare(model:PreTrainedModel)->PreTrainedModel:
+def _shell(model:PreTrainedModel)->PreTrainedModel:
     "Make a model of the same class and config without memory. No random number is drawn."
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        bare = type(model)(deepcopy(model.config))
-    bare.generation_config = deepcopy(model.generation_config)
-    return bare.to(model.dtype)
+        shell = type(model)(deepcopy(model.config))
+    shell.generation_config = deepcopy(model.generation_config)
+    return shell.to(model.dtype)
 
 # %% ../nbs/45_resume.ipynb #670fec4e
 @contextmanager
@@ -263,7 +263,7 @@ def wait(self:Save)->None:
 # %% ../nbs/45_resume.ipynb #f04ba457
 def _writer(save:Save, trainer:Trainer, keep_last:int|None)->Callable[[],None]:
     "Take what a checkpoint needs now; the result writes it, now or later."
-    process, model, (shared, own) = trainer.process, save.saved, run_state(trainer)
+    process, model, (shared, own) = trainer.process, trainer.model, run_state(trainer)
     weights, moments = None, {}
     if trainer.sharded:
         shared["optimizer"], moments = split_optimizer_state(shared["optimizer"])
@@ -272,7 +272,7 @@ def _writer(save:Save, trainer:Trainer, keep_last:int|None)->Callable[[],None]:
         if not trainer.sharded: weights = model.state_dict(keep_vars=True)
         if process.rank: shared = weights = None # rank 0 writes them
         shared, own, weights, moments = copied((shared, own, weights, moments))
-        process, model = save.apart, save.bare
+        process, model = save.own_group, save.shell
     def write_moments(folder): write_parts(moments, folder/_MOMENTS, process.group)
     def finish(folder): _write_last(folder, save.flags)
     return partial(

@@ -7,7 +7,6 @@ __all__ = ['n_values', 'draw_support', 'SLTrainLinear', 'sltrain_params']
 
 # %% ../nbs/06_sltrain.ipynb #82255cf3
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -39,32 +38,7 @@ def draw_support(
     return places.sort().values.to(weight.device)
 
 # %% ../nbs/06_sltrain.ipynb #bf218cce
-def _add_values(W:Tensor, support:Tensor, values:Tensor)->Tensor: # (out, in)
-    values = values.to(W.dtype) # under autocast W is narrower than S
-    return W.flatten().index_add(0, support, values).view(W.shape)
-
-@torch.no_grad()
-def _draw_values(layer:LowRankLinear)->None:
-    "Draw S uniform within 1/sqrt(in), as `nn.Linear` draws a weight."
-    bound, dtype = layer.in_features**-.5, torch.promote_types(layer.S.dtype, torch.float32)
-    layer.S.copy_(torch.empty_like(layer.S, dtype=dtype).uniform_(-bound, bound))
-
-@torch.no_grad()
-def _start_sparse(layer:LowRankLinear, support:Tensor)->LowRankLinear:
-    if layer.S.is_meta: return layer
-    layer.support.copy_(support)
-    _draw_values(layer)
-    return layer
-
-def _reset_sparse(reset_factors:Callable, layer:LowRankLinear)->None:
-    support = torch.randperm(layer.in_features*layer.out_features)[:len(layer.support)]
-    reset_factors()
-    _start_sparse(layer, support.sort().values)
-
-# %% ../nbs/06_sltrain.ipynb #e8329f3a
-class SLTrainLinear(LowRankLinear):
-    """Compute x Wᵀ (+ bias) with W = alpha/rank B A + S.
-    `S` holds `n_values` trained values, `support` their indices in the flattened W."""
+class _Sparse(LowRankLinear):
     def __init__(self, in_features:int, out_features:int, rank:int,
         n_values:int,             # entries of W that have a value in S
         bias:bool=False, alpha:float|None=None, # alpha: the paper's is 32 at 60M, 16 at 130M
@@ -74,21 +48,45 @@ class SLTrainLinear(LowRankLinear):
         self.S = nn.Parameter(self.A.new_zeros(n_values))
         self.register_buffer('support', torch.arange(n_values, device=self.A.device))
 
+    def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
+        if not torch.is_grad_enabled(): return self.multiply(x)
+        return checkpoint(self.multiply, x, use_reentrant=False, preserve_rng_state=False)
+
+    def multiply(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
+        return F.linear(x, self.dense_weight(), self.bias)
+
+    def dense_weight(self)->Tensor: # (out, in)
+        W = self.product()
+        values = self.S.to(W.dtype) # under autocast W is narrower than S
+        return W.flatten().index_add(0, self.support, values).view(W.shape)
+
+# %% ../nbs/06_sltrain.ipynb #e8329f3a
+class SLTrainLinear(_Sparse):
+    """Compute x Wᵀ (+ bias) with W = alpha/rank B A + S.
+    `S` holds `n_values` trained values, `support` their indices in the flattened W."""
     @classmethod
     def from_linear(cls, linear:nn.Linear, rank:int, density:float=0.03, alpha:float|None=None,
         init:str='lora', generator:torch.Generator|None=None)->LowRankLinear:
         "Draw a support of `density`, the factors by `init`, and the values of S."
         support = draw_support(linear.weight, density, generator)
         layer = super().from_linear(linear, rank, init, n_values=len(support), alpha=alpha)
-        return _start_sparse(layer, support)
-    def reset_parameters(self)->None: _reset_sparse(super().reset_parameters, self)
-    def dense_weight(self)->Tensor: # (out, in)
-        return _add_values(self.product(), self.support, self.S)
-    def multiply(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        return F.linear(x, self.dense_weight(), self.bias)
-    def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        if not torch.is_grad_enabled(): return self.multiply(x)
-        return checkpoint(self.multiply, x, use_reentrant=False, preserve_rng_state=False)
+        return layer._start(support)
+
+    def reset_parameters(self)->None:
+        "Draw the support, the factors and the values."
+        support = torch.randperm(self.in_features*self.out_features)[:len(self.support)]
+        super().reset_parameters()
+        self._start(support.sort().values)
+
+    @torch.no_grad()
+    def _start(self, support:Tensor)->LowRankLinear:
+        "Draw S uniform within 1/sqrt(in), as `nn.Linear` draws a weight."
+        if self.S.is_meta: return self
+        self.support.copy_(support)
+        bound, dtype = self.in_features**-.5, torch.promote_types(self.S.dtype, torch.float32)
+        self.S.copy_(torch.empty_like(self.S, dtype=dtype).uniform_(-bound, bound))
+        return self
+
     def flops(self)->int: return 2*self.in_features*self.out_features # a token, forward
     def extra_repr(self)->str: return f'{super().extra_repr()}, values={len(self.S)}'
 

@@ -25,7 +25,7 @@ from .core import pick
 from .costs import cost_report, format_bytes
 from .data import TextSource, load_tokenizer, prepare, text_source
 from .export import export
-from .kinds import KINDS, nonlinear
+from .kinds import BUILT_IN, KINDS, nonlinear
 from .layers import plan
 from .files import markdown_table
 from .flags import FlagParser, Range, flag, run_command
@@ -95,7 +95,8 @@ def _optimizer_of(kind:str, own_kind:str, optimizer:str, config:Config)->str:
 
 def _cost_rows(config:Config, methods:str|None)->list[list[str]]:
     own, optimizer = resolve_pair(config.method)
-    kinds = [pick(name, KINDS, "--methods") for name in methods.split(",")] if methods else []
+    known = (*BUILT_IN, *KINDS)
+    kinds = [pick(name, known, "--methods") for name in methods.split(",")] if methods else []
     model, rows = _cost_model(config), []
     for kind in kinds or dict.fromkeys(["dense", own]):
         row_optimizer = _optimizer_of(kind, own, optimizer, config)

@@ -46,9 +46,27 @@ class Callback:
     def on_fault(self, trainer:"Trainer")->None: "Act when a NaN or Inf ends the run."
     def on_row(self, trainer:"Trainer", row:dict)->None: "Act on every row of the metrics."
 
+# %% ../nbs/40_training.ipynb #d4edb109
+def _first(value:object)->object: return field(default=value, init=False)
+
+@dataclass
+class _State:
+    step:int = _first(0)              # updates made
+    tokens_seen:int = _first(0)       # on all processes, without padding
+    seconds_before:float = _first(0.) # time of the run before its checkpoint
+    began:float|None = _first(None)   # when `fit` began; None: not running
+    evaluated:int = _first(-1)        # update of the last evaluation
+    signal:int = _first(0)            # the signal that was received
+    interrupted:bool = _first(False)  # whether it cut an evaluation short
+    skipped:int = _first(0)           # skipped updates of the run
+    in_a_row:int = _first(0)          # those since the last good update
+    skip:bool = _first(False)         # set by a callback at `before_step`: no gradient this time
+    position:dict|None = _first(None) # data and generators before the update under way
+    row:dict = field(default_factory=dict, init=False) # the last row of the metrics
+
 # %% ../nbs/40_training.ipynb #2ae7a997
 @dataclass
-class Trainer:
+class Trainer(_State):
     "Train a model for exactly `steps` updates, or until it has read `max_tokens`."
     model:nn.Module           # causal LM, or the LMLoss that `shard` returns
     optimizer:torch.optim.Optimizer
@@ -67,12 +85,9 @@ class Trainer:
         self.callbacks = sorted(self.callbacks, key=lambda c: c.order)
         self.loss_module = self.model if isinstance(self.model, LMLoss) else LMLoss(self.model)
         self.model, self.sharded = self.loss_module.model, is_sharded(self.loss_module)
-        plain = self.loss_module
+        eager = self.loss_module
         if self.compile: self.loss_module = torch.compile(self.loss_module)
-        self.net = self.loss_module if self.sharded else _replicate(self, plain)
-        self.step = self.tokens_seen = self.signal = self.skipped = self.in_a_row = 0
-        self.evaluated, self.interrupted, self.skip = -1, False, False
-        self.position, self.row, self.seconds_before, self.began = None, {}, 0., None
+        self.net = self.loss_module if self.sharded else _replicate(self, eager)
 
     def __call__(self, event:str)->None:
         for callback in self.callbacks: getattr(callback, event)(self)
@@ -225,13 +240,13 @@ def _unreached(loss_module:LMLoss)->bool:
         nats, _ = loss_module(ids, ids)
     return any(g is None for g in torch.autograd.grad(nats, ps, allow_unused=True))
 
-def _replicate(trainer:Trainer, plain:LMLoss)->nn.Module: # `plain` is not compiled
+def _replicate(trainer:Trainer, eager:LMLoss)->nn.Module: # `eager` is not compiled
     "Wrap the loss so that its gradients are averaged over the processes."
     loss_module, process = trainer.loss_module, trainer.process
     if process.world==1: return loss_module
     devices = [process.device] if process.device.type=="cuda" else None
     return DistributedDataParallel(loss_module, device_ids=devices,
-                                   find_unused_parameters=_unreached(plain))
+                                   find_unused_parameters=_unreached(eager))
 
 # %% ../nbs/40_training.ipynb #d3b1d000
 @contextlib.contextmanager

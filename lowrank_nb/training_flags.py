@@ -32,13 +32,14 @@ class StepFlags:
         10_000, "length of the run", "updates", valid=Range(1), read_by=dict(max_train_tokens=None))
     max_train_tokens:int|None = flag(
         None, "length of the run in real tokens, such as 100M, instead of updates; the schedule "
-        "counts updates, as many as the first batches let expect, and stays at its last rate "
+        "counts updates, as many as the first batches suggest, and stays at its last rate "
         "until the tokens are read", "tokens", valid=Range(1))
     grad_clipping:float = flag(0.0, "largest norm of the whole gradient; 0: off", valid=Range(0))
     on_nan:str = flag(
         "stop", "at a loss or gradient that is not finite, stop or skip the update",
         choices=("stop", "skip"))
-    seed:int = flag(0, "seed of weights, masks and data order", valid=Range(0), resume=SAME)
+    seed:int = flag(
+        0, "seed of weights, LoST's columns and data order", valid=Range(0), resume=SAME)
 
 # %% ../nbs/49_training_flags.ipynb #106276a6
 ADAM_FAMILY = tuple(name for name in OPTIMIZERS if "betas" in arguments_of(name))
