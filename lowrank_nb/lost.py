@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .cola import activation, no_single_weight
 from .core import InputError, check_between, pick
-from .lowrank import LowRankLinear
+from .lowrank import LowRankLinear, agree
 
 # %% ../nbs/05_lost.ipynb #514209f3
 def n_columns(
@@ -133,6 +133,7 @@ class LoSTLinear(_Halves):
         super().reset_parameters()
         self.S.normal_(std=0.02) # as LLaMA draws a weight
         self.columns.copy_(torch.randperm(self.in_features)[:len(self.columns)].sort().values)
+        agree(self.columns, self.S)
 
     def extra_repr(self)->str:
         return f'{super().extra_repr()}, columns={len(self.columns)}, gamma={self.gamma:g}'

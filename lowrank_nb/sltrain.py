@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .core import check_between
-from .lowrank import LowRankLinear
+from .lowrank import LowRankLinear, agree
 
 # %% ../nbs/06_sltrain.ipynb #14e45760
 def n_values(
@@ -77,6 +77,7 @@ class SLTrainLinear(_Sparse):
         support = torch.randperm(self.in_features*self.out_features)[:len(self.support)]
         super().reset_parameters()
         self._start(support.sort().values)
+        agree(self.support, self.S)
 
     @torch.no_grad()
     def _start(self, support:Tensor)->LowRankLinear:
