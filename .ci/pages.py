@@ -154,6 +154,13 @@ def titles()->Lines:
         if first['cell_type']!='markdown' or not title.fullmatch(source(first)):
             yield f'{p.name}: the first cell must be "# title" and "> description" only'
 
+def numbers()->Lines:
+    "A link whose label is a number leads to a notebook of that number."
+    numbered = re.compile(r'\[(\d+)\]\((\w+\.ipynb)')
+    for p in site_notebooks():
+        for label,target in numbered.findall('\n'.join(map(prose_of, cells(p)))):
+            if not target.startswith(f'{label}_'): yield f'{p.name}: [{label}] leads to {target}'
+
 # ---- the processed pages
 
 def prose_of(cell:dict)->str:
@@ -371,7 +378,8 @@ def versions()->Lines:
         text = (ROOT/file).read_text(encoding='utf-8').splitlines()
         if not any(found.startswith(line) for found in text): yield f'{file}: no line {line}'
 
-OF_NOTEBOOKS = config, versions, alt_text, chatter, html_outputs, units, sidebar, index, titles
+OF_NOTEBOOKS = (config, versions, alt_text, chatter, html_outputs, units, sidebar, index, titles,
+                numbers)
 OF_PAGES = (links, citations, dashes, api, fences, shell, headings, table_heads, superscripts,
             outside, stars, promises, search)
 

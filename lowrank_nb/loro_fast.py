@@ -8,6 +8,7 @@ __all__ = ['InnerProducts', 'inner_products', 'stacked_products', 'combine', 'ro
 
 # %% ../nbs/03_loro_fast.ipynb #c7ba417a
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -312,6 +313,14 @@ def _balanced(jobs:list[tuple])->list[tuple]: # (B, A, route) of each job
     return new
 
 # %% ../nbs/03_loro_fast.ipynb #1a362c2d
+def _way(job:tuple)->str: # how one job is updated
+    B, *_, lr = job
+    if not lr: return 'balance'
+    return 'reference' if B.dtype==torch.float64 else 'fast'
+
+def _by_reference(jobs:list[tuple])->list[tuple]:
+    return [(*exact_update(*job), 'qr') for job in jobs]
+
 @torch.no_grad()
 def fast_exact_updates(
     jobs:list[tuple],      # (B, A, dB, dA, lr) each: B (out, rank), A (rank, in), dB, dA directions
@@ -322,10 +331,13 @@ def fast_exact_updates(
     """Compute exact LORO updates of many factors, O((out+in) r² + r³) each.
     Raises `FloatingPointError` on NaN or Inf, or if nothing converges."""
     if not jobs: return []
-    device = jobs[0][0].device.type
-    if not any(lr for *_,lr in jobs): new = _balanced(jobs)
-    elif jobs[0][0].dtype==torch.float64: new = [(*exact_update(*job), 'qr') for job in jobs]
-    else: new = _fast_float32(jobs, device=='cpu' if wait is None else wait)
+    if wait is None: wait = jobs[0][0].device.type=='cpu'
+    ways = dict(balance=_balanced, reference=_by_reference, fast=partial(_fast_float32, wait=wait))
+    new = [None]*len(jobs)
+    for way,update in ways.items():
+        own = [i for i,job in enumerate(jobs) if _way(job)==way]
+        if not own: continue
+        for i,result in zip(own, update([jobs[i] for i in own])): new[i] = result
     if routes is not None: routes.extend(route for *_,route in new)
     return [(b, a) for b,a,_ in new]
 

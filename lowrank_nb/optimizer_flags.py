@@ -34,14 +34,14 @@ def optimizer_options(
     if training.decay!="factors": options["decay"] = training.decay
     if training.rate_transfer: options["base"] = base_shape(training)
     if optimizer=="loro_adamw": options |= dict(
-        loro_type=method.loro_type, loro_freq=method.loro_freq, lr_scaler=method.loro_lr_scaler,
+        loro_type=method.loro_type, exact_every=method.loro_freq, lr_scaler=method.loro_lr_scaler,
         refresh=method.loro_refresh, refresh_every=method.loro_refresh_freq or 0)
     return {name: value for name,value in options.items() if name in arguments_of(optimizer)}
 
 def lazy_options(options:dict)->dict:
     "Replace options so that the first step is neither exact nor followed by a refresh."
-    if "loro_freq" not in options: return options
-    return {**options, "loro_freq": 2, "refresh": "all", "refresh_every": 2}
+    if "exact_every" not in options: return options
+    return {**options, "exact_every": 2, "refresh": "all", "refresh_every": 2}
 
 # %% ../nbs/50_optimizer_flags.ipynb #0a04a99b
 def check_schedule(training:TrainingFlags)->None:

@@ -175,11 +175,11 @@ def _sgd(model, lr, weight_decay, beta1=0.):
     fused = all(_fits(p) and not isinstance(p, DTensor) for p in model.parameters())
     return torch.optim.SGD(groups, lr=lr, momentum=beta1, weight_decay=weight_decay, fused=fused)
 
-def _loro(model, lr, weight_decay, loro_type="loro", loro_freq=1, lr_scaler=-1, refresh=None,
-          refresh_every=0, betas=BETAS, eps=1e-6, decay="factors", base=None):
+def _loro(model, lr, weight_decay, loro_type="loro", exact_every=500, lr_scaler=-1,
+          refresh="auto", refresh_every=None, betas=BETAS, eps=1e-6, decay="factors", base=None):
     groups = _groups(model, lr, weight_decay, decay, base)
     if base: lr_scaler = exact_scaler(model, lr_scaler, loro_type, base)
-    options = dict(loro_type=loro_type, exact_every=loro_freq, lr_scaler=lr_scaler)
+    options = dict(loro_type=loro_type, exact_every=exact_every, lr_scaler=lr_scaler)
     return LOROAdamW(groups, lr, betas, eps, weight_decay, refresh=refresh,
                      refresh_every=refresh_every, **options)
 
@@ -213,7 +213,7 @@ def make_optimizer(
     """Make the optimizer called `name` over all trainable parameters.
     The Adam family takes betas and eps; muon and spectron take them for the AdamW beside them.
     adamw, loro_adamw, muon and spectron take decay: factors or product.
-    loro_adamw takes loro_type, loro_freq, lr_scaler, refresh and refresh_every.
+    loro_adamw takes loro_type, exact_every, lr_scaler, refresh and refresh_every.
     muon and spectron take others_lr, the rate of the parameters that they leave to AdamW.
     adamw and loro_adamw take base, the `BaseShape` at which lr was tuned.
     galore_adamw, apollo and fira take rank, update_proj_gap, scale and proj_type.
