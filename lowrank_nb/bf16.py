@@ -37,9 +37,9 @@ def _replace(p:nn.Parameter, data:Tensor, grad:Tensor|None)->None:
 
 class StochasticBF16(CombinedOptimizer):
     "Run the optimizer that `make(model)` returns on float32 copies of the bfloat16 parameters."
-    def __init__(self, make:Callable, model:nn.Module):
+    def __init__(self, make:Callable, model:nn.Module, seed:int=0): # seed: of the roundings
         super().__init__(make(model))
-        self.param_groups[0].setdefault("roundings", 0)
+        self.param_groups[0].setdefault("roundings", seed%2**31 << 32)
 
     last_exact  = property(lambda self: getattr(self.optimizers[0], "last_exact", False))
     last_routes = property(lambda self: getattr(self.optimizers[0], "last_routes", []))

@@ -140,10 +140,11 @@ def build_optimizer(
     options:dict, # see optimizer_options
     model:PreTrainedModel,
     dtype:str,    # pure_bfloat16: `model` has bfloat16 weights
+    seed:int,     # of their roundings
 )->torch.optim.Optimizer:
     "Make the optimizer; its state is float32."
     def make(weights): return make_optimizer(name, weights, **options)
-    return StochasticBF16(make, model) if dtype=="pure_bfloat16" else make(model)
+    return StochasticBF16(make, model, seed) if dtype=="pure_bfloat16" else make(model)
 
 # %% ../nbs/52_build.ipynb #23aad6cf
 def build_schedule(
@@ -208,7 +209,7 @@ def build(
     steps = count_updates(training.num_training_steps, training.max_train_tokens, new_stream,
                           training.gradient_accumulation, process)
     net = shard(model, process.device) if model_flags.fsdp else model # replaces parameters
-    optimizer = build_optimizer(checked.optimizer, checked.options, model, dtype)
+    optimizer = build_optimizer(checked.optimizer, checked.options, model, dtype, training.seed)
     callbacks = build_callbacks(checked, process, folder)
     schedule = build_schedule(optimizer, training, steps)
     trainer = Trainer(

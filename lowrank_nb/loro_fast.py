@@ -312,7 +312,7 @@ def _balanced(jobs:list[tuple])->list[tuple]: # (B, A, route) of each job
             new[i] = _in_basis(jobs[i], X[k], inverse[k], ok)
     return new
 
-# %% ../nbs/03_loro_fast.ipynb #1a362c2d
+# %% ../nbs/03_loro_fast.ipynb #3e5d9c71
 def _way(job:tuple)->str: # how one job is updated
     B, *_, lr = job
     if not lr: return 'balance'
@@ -321,6 +321,7 @@ def _way(job:tuple)->str: # how one job is updated
 def _by_reference(jobs:list[tuple])->list[tuple]:
     return [(*exact_update(*job), 'qr') for job in jobs]
 
+# %% ../nbs/03_loro_fast.ipynb #1a362c2d
 @torch.no_grad()
 def fast_exact_updates(
     jobs:list[tuple],      # (B, A, dB, dA, lr) each: B (out, rank), A (rank, in), dB, dA directions
@@ -341,6 +342,7 @@ def fast_exact_updates(
     if routes is not None: routes.extend(route for *_,route in new)
     return [(b, a) for b,a,_ in new]
 
+# %% ../nbs/03_loro_fast.ipynb #a2f60b84
 def fast_exact_update(B:Tensor, A:Tensor, dB:Tensor|None, dA:Tensor|None, lr:float,
                       routes:list|None=None)->tuple[Tensor,Tensor]: # new B and A
     "Compute one exact update; see `fast_exact_updates`."

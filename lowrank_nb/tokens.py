@@ -106,6 +106,7 @@ def _plain(tok, ids:list[int], added:list[int])->np.ndarray: # added: 1 for what
     written = np.isin(ids, special) & (np.asarray(added)==0)
     return np.where(written, np.int32(tok.unk_token_id), ids)
 
+# %% ../nbs/31_tokens.ipynb #d4c8a9f1
 def ended(
     ids:list[int],       # of one document
     eos:int,
