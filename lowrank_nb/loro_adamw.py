@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from .adam import adam_step, correction, directions
+from .adam import adam_step, correction, directions, load_wide
 from .core import InputError, log, pick
 from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
 from .exact_steps import local_part, mesh_dim
@@ -204,17 +204,8 @@ def __setstate__(self:LOROAdamW, state:dict)->None:
 
 @patch
 def load_state_dict(self:LOROAdamW, state_dict:dict)->None:
-    """Load moments and settings. Moments stay float32 for bfloat16 weights: torch would round them
-    to the type of their parameter."""
-    Optimizer.load_state_dict(self, state_dict)
-    names = [i for g in state_dict["param_groups"] for i in g["params"]]
-    params = [p for g in self.param_groups for p in g["params"]]
-    for i,p in zip(names, params):
-        for kind in ("exp_avg", "exp_avg_sq"):
-            if kind not in state_dict["state"].get(i, {}): continue
-            saved = state_dict["state"][i][kind]
-            wide = torch.promote_types(p.dtype, torch.float32)
-            if p.dtype!=wide: self.state[p][kind] = saved.to(p.device, wide).clone()
+    "Load moments and settings; moments stay float32 for bfloat16 weights."
+    load_wide(self, state_dict)
 
 # %% ../nbs/22_loro_adamw.ipynb #6d12da4d
 @patch
@@ -253,10 +244,10 @@ def _half_frozen(params:list)->list: # factors in B1, A1, B2, A2, ...
     return [p for pair in pairs if any(map(is_frozen, pair)) for p in pair]
 
 def _split(counts:dict, chosen:list)->tuple[dict,dict]: # step count -> parameters, and the others
-    chosen = {*chosen}
-    both = ({t: [p for p in ps if (p in chosen)==inside] for t,ps in counts.items()}
-            for inside in (True, False))
-    return tuple({t: ps for t,ps in part.items() if ps} for part in both)
+    chosen, inside, outside = {*chosen}, {}, {}
+    for t,ps in counts.items():
+        for p in ps: (inside if p in chosen else outside).setdefault(t, []).append(p)
+    return inside, outside
 
 # %% ../nbs/22_loro_adamw.ipynb #470b4961
 @patch

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from .adam import load_wide
 from .core import InputError, pick
 from .exact_steps import assign_jobs, exchange, local_part, part_shapes
 from .exact_steps import shard_group, sharded_dim
@@ -158,14 +159,7 @@ class Muon(Optimizer):
 @patch
 def load_state_dict(self:Muon, state_dict:dict)->None:
     "Load momentum and settings, also those of `torch.optim.Muon`."
-    Optimizer.load_state_dict(self, state_dict)
-    names = [i for g in state_dict["param_groups"] for i in g["params"]]
-    params = [p for g in self.param_groups for p in g["params"]]
-    for i,p in zip(names, params):
-        wide = torch.promote_types(p.dtype, torch.float32)
-        for kind,saved in state_dict["state"].get(i, {}).items():
-            if p.dtype!=wide and isinstance(saved, Tensor):
-                self.state[p][kind] = saved.to(p.device, wide).clone()
+    load_wide(self, state_dict)
 
 # %% ../nbs/26_muon.ipynb #4e320a75
 @patch
