@@ -74,7 +74,7 @@ def row_space(
     lr:float,
     tol:float=1e-6,    # relative change of T that ends the iteration
     max_sweeps:int=16,
-    wait:bool=True,    # False: never make the host wait for a result
+    wait:bool=True,    # look at the results between sweeps, to end early
 )->tuple[Tensor,Tensor,Tensor]: # T, F, and (n,) which have arrived
     "Find the dominant row spaces of M by orthogonal iteration, in coordinates."
     norm = torch.linalg.matrix_norm
@@ -149,7 +149,7 @@ def coefs_by_sweeps(
     trusted:Tensor,  # (n,) which of them can be trusted
     lr:float,
     tol:float=1e-6,  # relative, of the row space
-    wait:bool=True,  # False: never make the host wait for a result
+    wait:bool=True,  # look at the results between sweeps, to end early
 )->tuple[tuple,Tensor]: # coefficients for combine, each (n, rank, rank); (n,) which are right
     "Compute exact updates by orthogonal iteration on rank x rank matrices."
     KB, KA = inv_B@G.BdB, inv_A@G.AdA
@@ -327,7 +327,7 @@ def fast_exact_updates(
     jobs:list[tuple],      # (B, A, dB, dA, lr) each: B (out, rank), A (rank, in), dB, dA directions
                            # for them (None counts as zero), lr with Adam's bias correction
     routes:list|None=None, # receives each route: 'sweeps', 'svd', 'balance' (lr 0) or 'qr'
-    wait:bool|None=None,   # False: the host waits once, for all flags; None: not on a GPU
+    wait:bool|None=None,   # look between sweeps, to end early; None: not on a GPU, which would wait
 )->list[tuple[Tensor,Tensor]]: # the balanced new (B, A) of each job, in the dtype of the old
     """Compute exact LORO updates of many factors, O((out+in) r² + r³) each.
     Raises `FloatingPointError` on NaN or Inf, or if nothing converges."""
