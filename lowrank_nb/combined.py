@@ -17,7 +17,7 @@ from .loro_adamw import loss_of
 class CombinedOptimizer(Optimizer):
     "Join several optimizers over disjoint parameters into one."
     def __init__(self, *optimizers:Optimizer):
-        lr = optimizers[0].defaults["lr"] # which some schedules of Transformers read
+        lr = optimizers[0].defaults.get("lr") # which some schedules of Transformers read
         self.__setstate__(dict(optimizers=list(optimizers), defaults=dict(lr=lr)))
 
     @property
