@@ -56,7 +56,7 @@ def _dense_fields(fields:dict)->dict:
     "Return the fields of the base's config if they are those of a factorized checkpoint."
     if fields.get("model_type")!="lowrank": return fields
     fields = current_format(fields)
-    own = ("factorize", "base_type", "auto_map", "architectures")
+    own = ("factorize", "base_type", "auto_map", "architectures", "keeps_factor_act")
     kept = {name: value for name,value in fields.items() if name not in own}
     return kept | dict(model_type=fields["base_type"])
 

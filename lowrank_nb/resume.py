@@ -6,6 +6,7 @@
 __all__ = ['run_state', 'load_weights', 'load_checkpoint', 'resume', 'Save', 'copied', 'finishing_saves']
 
 # %% ../nbs/45_resume.ipynb #748fb278
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from .checkpoints import check_activations
 from .core import InputError, log
 from .export import model_card
 from .loro_adamw import inner_optimizers
@@ -120,6 +122,8 @@ def resume(
     folder:str|Path, # a checkpoint
 )->None:
     "Continue from a checkpoint. Raises `InputError` if it does not fit."
+    config = Path(folder)/"config.json"
+    if config.is_file(): check_activations(json.loads(config.read_text()), folder)
     if trainer.sharded: load_parts(trainer.model, folder)
     else: load_weights(trainer.model, folder)
     shared, own = load_checkpoint(folder, trainer.process)

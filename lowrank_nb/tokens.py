@@ -96,15 +96,15 @@ def tokenize(
     tok.truncation_side = "right" # a document is cut at its end, whatever chats want
     found = tok(texts, return_attention_mask=False, return_special_tokens_mask=True, verbose=False,
                 split_special_tokens=True, **cut, **options)
-    added = found.pop("special_tokens_mask")
-    return {**found, "input_ids": [_plain(tok, *row) for row in zip(found["input_ids"], added)]}
+    words = [t for t in tok.all_special_tokens if len(t)>1 and tok.unk_token_id is not None]
+    special, unknown = tok.convert_tokens_to_ids(words), tok.unk_token_id
+    rows = zip(found["input_ids"], found.pop("special_tokens_mask"))
+    return {**found, "input_ids": [_plain(*row, special, unknown) for row in rows]}
 
-def _plain(tok, ids:list[int], added:list[int])->np.ndarray: # added: 1 for what the text lacks
-    ids = np.asarray(ids, np.int32)
-    if tok.unk_token_id is None: return ids
-    special = [tok.convert_tokens_to_ids(t) for t in tok.all_special_tokens if len(t)>1]
+def _plain(ids:list[int], added:list[int], special:list[int], unknown:int|None)->np.ndarray:
+    ids = np.asarray(ids, np.int32) # added: 1 for what the text lacks
     written = np.isin(ids, special) & (np.asarray(added)==0)
-    return np.where(written, np.int32(tok.unk_token_id), ids)
+    return np.where(written, np.int32(unknown), ids) if written.any() else ids
 
 # %% ../nbs/31_tokens.ipynb #d4c8a9f1
 def ended(
