@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .core import InputError, check_positive, pick
-from .kinds import SCOPES
-from .layers import block_linears, inside_block, linear_shape
+from .core import InputError, check_positive
+from .kinds import FactorizeConfig
+from .layers import inside_block, linear_shape, plan
 from .models import build_model
 from .plain_layers import as_linear
 
@@ -23,11 +23,13 @@ from .plain_layers import as_linear
 def projections(
     model:nn.Module, # dense; may live on 'meta'
     scope:str="all", # all, attn or mlp
+    kind:str="lowrank", # of the factorized model
 )->dict[str,list[str]]: # projection -> paths of its layers
-    "Find the projections of a scope by the names that `FactorizeConfig.ranks` takes."
-    scope, found = pick(scope, SCOPES, "scope"), {}
-    for name,part in block_linears(model).items():
-        if scope in ("all", part): found.setdefault(inside_block(name), []).append(name)
+    """Find the projections that become factors, by the names that `FactorizeConfig.ranks` takes.
+    Raises `InputError` if there is none."""
+    found = {}
+    for c in plan(model, FactorizeConfig(kind, scope, attn_rank=1, mlp_rank=1)):
+        if c.action=="replace": found.setdefault(inside_block(c.name), []).append(c.name)
     leaves = [path.split(".")[-1] for path in found]
     return {leaf if leaves.count(leaf)==1 else path: layers # c_proj is two layers of GPT-2
             for (path,layers),leaf in zip(found.items(), leaves)}
@@ -74,13 +76,14 @@ def ranks_for_budget(
     budget:int,      # parameters of all factors together
     scope:str="all", # all, attn or mlp
     energy:dict[str,Tensor]|None=None, # what spectra returns; None: the same compression
+    kind:str="lowrank", # of the factorized model: some architectures keep layers dense with cola
 )->dict[str,int]:    # projection -> rank, for `FactorizeConfig.ranks`
     """Spread a budget of parameters over the projections of a model.
     Raises `InputError` if it does not reach rank 1 everywhere. Biases, kept columns and sparse
     values are not counted."""
     check_positive("budget", budget)
     if not isinstance(model, nn.Module): model = build_model(model, "meta")
-    found = projections(model, scope)
+    found = projections(model, scope, kind)
     def shapes(name): return [linear_shape(model.get_submodule(path)) for path in found[name]]
     costs = {name: sum(m+n for m,n in shapes(name)) for name in found}
     sizes = {name: sum(m*n for m,n in shapes(name)) for name in found}

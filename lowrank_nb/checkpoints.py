@@ -17,7 +17,9 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import AutoModelForImageClassification, AutoModelForMaskedLM
+from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSpeechSeq2Seq, AutoModelForTokenClassification
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .core import InputError, log
@@ -181,8 +183,9 @@ def model_class(
     return _named(Model, base)
 
 # %% ../nbs/12_checkpoints.ipynb #a1c95816
-AUTO_CLASSES = (AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification,
-                AutoModelForTokenClassification)
+AUTO_CLASSES = (AutoModel, AutoModelForImageClassification, AutoModelForMaskedLM,
+                AutoModelForSpeechSeq2Seq, AutoModelForSeq2SeqLM, AutoModelForTokenClassification,
+                AutoModelForSequenceClassification, AutoModelForCausalLM)
 
 @cache
 def _register(base:type[PretrainedConfig])->type[PretrainedConfig]:

@@ -50,13 +50,14 @@ class CoLALinear(LowRankLinear):
         self.act_name = act
         self.recompute = recompute
 
-    def second_half(self, h:Tensor)->Tensor: # (..., rank) -> (..., out)
-        return F.linear(self.act(h), self.B, self.bias)
+    def second_half(self, h:Tensor, B:Tensor, bias:Tensor|None)->Tensor: # (..., out)
+        return F.linear(self.act(h), B, bias)
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         h = F.linear(x, self.A)
-        if not (self.recompute and torch.is_grad_enabled()): return self.second_half(h)
-        return checkpoint(self.second_half, h, use_reentrant=False, preserve_rng_state=False)
+        rest = h, self.B, self.bias # arguments: the backward pass sees these weights
+        if not (self.recompute and torch.is_grad_enabled()): return self.second_half(*rest)
+        return checkpoint(self.second_half, *rest, use_reentrant=False, preserve_rng_state=False)
 
     def dense_weight(self)->Tensor: raise no_single_weight(self.act_name) # always
     def extra_repr(self)->str: return f'{super().extra_repr()}, recompute={self.recompute}'

@@ -76,5 +76,9 @@ def split_state(
 @patch
 def load_state_dict(self:CombinedOptimizer, state_dict:dict)->None:
     "Load the state of each optimizer."
+    for hook in self._optimizer_load_state_dict_pre_hooks.values():
+        changed = hook(self, state_dict)
+        if changed is not None: state_dict = changed
     for o,part in zip(self.optimizers, split_state(state_dict, self.optimizers)):
         o.load_state_dict(part)
+    for hook in self._optimizer_load_state_dict_post_hooks.values(): hook(self)

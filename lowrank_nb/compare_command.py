@@ -12,13 +12,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .build import model_from_flags
+from .checks import check
 from .compare import CORE, METHODS, Run, Setting, add_plugin, compare
-from .core import InputError, check_positive, pick
-from .data import text_source
+from .config import parse_flags
+from .core import InputError, check_positive, log, pick
 from .files import read_jsonl
 from .flags import FlagParser, flag, run_command
-from .models import load_model_config
 from .plots import draw_costs, draw_curves, draw_rates, markdown, summarize
 
 # %% ../nbs/58_compare_command.ipynb #215269d9
@@ -68,9 +67,8 @@ def check_compare(
     rates = None if flags.rates is None else _rates(flags.rates)
     setting = Setting(flags.model_config, flags.tokenizer, flags.data, flags.val_data, flags.rank,
                       flags.batch_size, flags.max_length, flags.eval_tokens)
-    _check_data(setting)
-    load_model_config(flags.model_config)
-    for method in methods: _check_model(method, setting)
+    for line in dict.fromkeys(line for m in methods for line in _check_run(m, setting)):
+        log.warning(line)
     return methods, None if rates is None else dict.fromkeys(methods, rates), setting
 
 COUNTS = "seeds", "steps", "rank", "batch_size", "max_length", "eval_tokens", "jobs"
@@ -84,17 +82,19 @@ def _rates(text:str)->list[float]:
     for rate in rates: check_positive("--rates", rate, whole=False)
     return rates
 
-def _check_data(setting:Setting)->None:
-    for option,path,split in (("--data", setting.data, "train"),
-                              ("--val_data", setting.val_data, "validation")):
-        try: text_source(path, split)
-        except InputError as e:
-            raise InputError(re.sub("--(train|val)_data_path", option, str(e))) from None
+NAMES = {"(--loro_)?(attn|mlp)_rank": "--rank", "--train_data_path": "--data",
+         "--val_data_path": "--val_data", "--train_batch_size": "--batch_size"}
 
-def _check_model(method:str, setting:Setting)->None:
-    try: model_from_flags(Run(method, METHODS[method].rates[0]).flags(setting))
-    except InputError as e:
-        raise InputError(re.sub("(--loro_)?(attn|mlp)_rank", "--rank", str(e))) from None
+def _own_names(line:str)->str: # flags of a run -> those of this command
+    for pattern,name in NAMES.items(): line = re.sub(pattern, name, line)
+    return line
+
+def _check_run(method:str, setting:Setting)->list[str]: # lines about the data
+    "Make every check of a method's first run."
+    config = parse_flags(Run(method, METHODS[method].rates[0]).flags(setting))
+    try: notes = check(config).notes
+    except InputError as e: raise InputError(_own_names(str(e))) from None
+    return [_own_names(note) for note in notes if "data_path" in note]
 
 # %% ../nbs/58_compare_command.ipynb #0ac75914
 def report(

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable
+from numbers import Real
 
 # %% ../nbs/00_core.ipynb #d29f4e1e
 log = logging.getLogger('lowrank_nb') # the whole package logs here
@@ -53,7 +54,7 @@ def check_positive(
     whole:bool=True, # whether it must be an integer
 )->None:
     "Raise `InputError` unless `value` is a finite number above 0."
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool) # numpy's too
     positive = number and math.isfinite(value) and value > 0
     if positive and (not whole or value==int(value)): return
     kind = 'whole' if whole else 'finite'

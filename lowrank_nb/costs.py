@@ -8,6 +8,7 @@ __all__ = ['cost_report', 'tensor_bytes', 'after_one_step', 'kept_bytes', 'activ
 # %% ../nbs/15_costs.ipynb #16b463bd
 import copy
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from unittest import mock
@@ -31,6 +32,8 @@ def _part(name:str, head:bool)->str:
     if "embed" in name or ".wte" in name or ".wpe" in name: return "embedding"
     norm = "norm" in name or ".ln_" in name
     return "norm" if norm else layer_part(name) or "norm"
+
+_CROSS = re.compile("encoder_attn|crossattention") # runs beside an encoder only
 
 def _flops(module:nn.Module)->int:
     "Count forward FLOPs per token of a module's own matrices."
@@ -57,7 +60,8 @@ def _expert_flops(model:nn.Module)->int:
 
 def _attention_blocks(model:nn.Module)->int:
     "Count the blocks that have attention."
-    paths = (name.split(".") for name,_ in model.named_modules() if layer_part(name)=="attn")
+    names = [name for name,_ in model.named_modules(remove_duplicate=False)]
+    paths = (name.split(".") for name in names if layer_part(name)=="attn")
     def block(path): return tuple(path[:1+next(i for i,x in enumerate(path) if x.isdigit())])
     return len({block(path) for path in paths})
 
@@ -66,11 +70,11 @@ def _count_modules(model:nn.Module)->dict[str,dict]: # part -> counts
     rows = {}
     seen = set()
     head = model.get_output_embeddings()
-    for name,module in model.named_modules():
+    for name,module in model.named_modules(remove_duplicate=False): # a shared block runs twice
         params = list(module.parameters(recurse=False))
         if not params: continue
         row = rows.setdefault(_part(name, module is head), dict.fromkeys(_COUNTS, 0))
-        row["flops"] += _flops(module)
+        if not _CROSS.search(name): row["flops"] += _flops(module)
         for p in params:
             if id(p) not in seen: _add_parameter(row, p) # tied weights are stored once
             seen.add(id(p))
@@ -88,7 +92,9 @@ def _score_width(config:PretrainedConfig)->int: # numbers, over all heads
 
 def _check_decoder(model:nn.Module)->None:
     config = getattr(model, "config", None)
-    if isinstance(config, PretrainedConfig) and not config.is_encoder_decoder: return
+    calls_again = getattr(config, "num_hidden_groups", None) # ALBERT: a block, many times
+    decoder = isinstance(config, PretrainedConfig) and not config.is_encoder_decoder
+    if decoder and not calls_again: return
     raise InputError(f"model: its costs are not known, got {type(model).__name__}; expected a "
                      "decoder of Transformers")
 

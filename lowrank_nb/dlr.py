@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .cola import CoLALinear, activation, no_single_weight
 from .core import check_positive
-from .lowrank import LowRankLinear
+from .lowrank import LowRankLinear, parse_init
 
 # %% ../nbs/07_dlr.ipynb #050033f9
 def expansion(
@@ -60,7 +60,7 @@ class DLRLinear(_Residual):
     def from_linear(cls, linear:nn.Linear, rank:int, init:str='cola', **kwargs:Any)->LowRankLinear:
         "Draw the factors by `init`; 'svd' is the weight's once the residual is folded in."
         layer = super().from_linear(linear, rank, init, **kwargs)
-        if init=='svd': layer.B -= layer.residual()
+        if parse_init(init)[0]=='svd': layer.B -= layer.residual()
         return layer
     def folded(self)->Tensor: return self.B + self.residual() # (out, rank), differentiable
     def dense_weight(self)->Tensor: # (out, in)

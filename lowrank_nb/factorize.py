@@ -48,10 +48,14 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
                          "expected factorize before DistributedDataParallel or fully_shard")
+    if any(type(m).__module__.startswith("peft.") for m in model.modules()):
+        raise InputError("model: has adapters of PEFT, which would be factorized too, got "
+                         f"{type(model).__name__}; expected factorize before get_peft_model")
     if config.silu and str(config.kind).lower() in ("lowrank", "sltrain", "zero", "dense"):
         raise InputError(f"silu: {config.kind} has no activation between its factors, got True; "
                          "expected kind cola, lost or dlr")
-    if isinstance(model, PreTrainedModel) and model.base_model is model:
+    headless = isinstance(model, PreTrainedModel) and model.get_output_embeddings() is None
+    if headless and model.base_model is model:
         log.warning(f"{type(model).__name__}: if it is the inner part of another model, save the "
                     "whole with torch.save; its save_pretrained does not know the new layers")
 
@@ -83,7 +87,7 @@ def _check_part(model:nn.Module)->None:
 
 def _swap(model:nn.Module, kinds:type|tuple, make:Callable)->None:
     "Replace all layers of some classes by `make(layer, like)`, all made before the first swap."
-    like, paths = next(model.parameters()), paths_of(model)
+    like, paths = next(model.parameters(), torch.empty(0)), paths_of(model)
     made = {layer: make(layer, like) for layer in paths if isinstance(layer, kinds)}
     for layer,new in made.items():
         carry_over(layer, new)

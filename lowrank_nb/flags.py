@@ -41,11 +41,12 @@ def count(
     digits = text.strip().lower().replace("_", "")
     scale = dict(k=10**3, m=10**6, b=10**9).get(digits[-1:], 1)
     if scale>1: digits = digits[:-1]
+    try: return int(digits)*scale # exact, above 2**53 too
+    except ValueError: pass
     try: value = float(digits)*scale
     except ValueError: value = math.nan
-    if not value.is_integer():
-        raise ArgumentTypeError(f"not a whole number, got {text}; expected one such as 500 or 100M")
-    return int(value)
+    if value.is_integer(): return int(value)
+    raise ArgumentTypeError(f"not a whole number, got {text}; expected one such as 500 or 100M")
 
 # %% ../nbs/49_flags.ipynb #c026c248
 def number(

@@ -75,9 +75,13 @@ def _check_ranks(ranks:dict|None, flag:str)->dict|None: # the same, in lower cas
         raise InputError(f"{flag}: not a mapping, got {ranks}; "
                          "expected one such as {'q_proj': 64}")
     for name,rank in ranks.items(): check_positive(f"{flag}: {name}", rank)
-    lower = {str(name).strip().lower(): rank for name,rank in ranks.items()}
+    lower = {str(name).strip().lower(): int(rank) for name,rank in ranks.items()}
     if len(lower)==len(ranks): return lower
     raise InputError(f"{flag}: a projection twice, got {', '.join(ranks)}; expected one rank each")
+
+def _spell_init(config:FactorizeConfig, flag:str)->None:
+    parse_init(config.init, flag)
+    config.init = str(config.init).strip().lower()
 
 def _check_alpha(config:FactorizeConfig, flag:str)->None:
     if config.alpha is None: return
@@ -99,13 +103,14 @@ def check_factorize(
     config.method = pick(config.method, COLUMN_METHODS, flag["method"])
     for rank in ("attn_rank", "mlp_rank", "svd_rank"):
         check_positive(flag[rank], getattr(config, rank))
+        setattr(config, rank, int(getattr(config, rank))) # 8.0, or an integer of numpy
     config.ranks = _check_ranks(config.ranks, flag["ranks"])
     check_between(flag["sparsity"], config.sparsity, 0, 1, open_lo=True)
     check_between(flag["gamma"], config.gamma, 0, 1)
     check_between(flag["density"], config.density, 0, 1, open_lo=True)
     _check_alpha(config, flag["alpha"])
     check_positive(flag["dlr_alpha"], config.dlr_alpha, whole=False)
-    if config.init is not None: parse_init(config.init, flag["init"])
+    if config.init is not None: _spell_init(config, flag["init"])
     if not config.keep_mlp_act and not nonlinear(config):
         raise InputError(f"{flag['keep_mlp_act']}: needs an activation between the factors, "
                          f"got False; expected cola, or lost or dlr with {flag['silu']}")

@@ -20,7 +20,7 @@ from .adam import adam_step, correction, directions, load_wide
 from .core import InputError, log, pick
 from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
 from .exact_steps import local_part, mesh_dim
-from .lowrank import LowRankLinear
+from .lowrank import LowRankLinear, without_autocast
 from .product_decay import decay_products, is_frozen, stepped_pairs
 
 # %% ../nbs/22_loro_adamw.ipynb #4566fd12
@@ -73,6 +73,9 @@ def param_groups(
         _check_matrices([m.B, m.A])
         by_rank.setdefault((m.rank, m.nonlinear, m.shifted), []).extend([m.B, m.A])
     factors = {id(p) for ps in by_rank.values() for p in ps}
+    if len(factors)<sum(map(len, by_rank.values())):
+        raise InputError("model: two layers share a factor, got the same parameter twice; "
+                         "expected factors of each layer's own, or one layer used twice")
     regular = [p for p in model.parameters() if p.requires_grad and id(p) not in factors]
     groups = []
     if regular: groups.append(dict(params=regular, factors=False))
@@ -181,6 +184,8 @@ def add_param_group(self:LOROAdamW, param_group:dict)->None:
     for option in ("amsgrad", "maximize"):
         if not group.get(option): continue
         raise InputError(f"{option}: LOROAdamW has no such option, got True; expected False")
+    if any(torch.is_tensor(p) and p.is_complex() for p in group["params"]):
+        raise InputError("params: complex numbers, got complex parameters; expected real ones")
     if group["factors"] and group["loro_type"]!="eucl": _check_pairs(group)
     Optimizer.add_param_group(self, param_group)
 
@@ -221,6 +226,7 @@ def _by_count(self:LOROAdamW, group:dict)->dict[int,list]: # step count -> param
     counts = {}
     for p in group["params"]:
         if p.grad is None: continue
+        if p.grad.is_sparse: raise InputError("params: sparse gradients, got one; expected dense")
         s = self.state[p]
         if not s:
             like = dict(dtype=torch.promote_types(p.dtype, torch.float32),
@@ -280,7 +286,8 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
 @patch
 def _replace(self:LOROAdamW, pairs:list, jobs:list[tuple], share:bool)->None:
     "Make the jobs of pairs, and copy the results into their factors."
-    for (B,A),(b,a) in zip(pairs, self._many(pairs, share)(jobs, self.last_routes)):
+    with without_autocast(jobs[0][0]): made = self._many(pairs, share)(jobs, self.last_routes)
+    for (B,A),(b,a) in zip(pairs, made):
         local_part(B).copy_(b)
         local_part(A).copy_(a)
 

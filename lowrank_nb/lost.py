@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .cola import activation, no_single_weight
 from .core import InputError, check_between, pick
-from .lowrank import LowRankLinear, agree
+from .lowrank import LowRankLinear, agree, without_autocast
 
 # %% ../nbs/05_lost.ipynb #514209f3
 def n_columns(
@@ -38,7 +38,7 @@ def residual(
     dtype = torch.promote_types(weight.dtype, torch.float32)
     U, S, Vh = torch.linalg.svd(weight.to(dtype), full_matrices=False)
     part = slice(rank, rank+svd_rank)
-    return U[:,part]*S[part] @ Vh[part]
+    with without_autocast(weight): return U[:,part]*S[part] @ Vh[part]
 
 # %% ../nbs/05_lost.ipynb #e48b776e
 def column_scores(
@@ -107,7 +107,8 @@ class _Halves(LowRankLinear):
         "Add up the halves. Raises `InputError` if an activation is between the factors."
         if self.nonlinear: raise no_single_weight(self.act_name)
         low = self.gamma*(self.B@self.A)
-        return low.index_add(1, self.columns, (1-self.gamma)*self.S)
+        kept = (1-self.gamma)*self.S
+        return low.index_add(1, self.columns, kept.to(low.dtype)) # autocast narrows `low` alone
 
 # %% ../nbs/05_lost.ipynb #1a0c44a3
 class LoSTLinear(_Halves):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from .lowrank import without_autocast
+
 # %% ../nbs/21_product_decay.ipynb #120e22d5
 def is_frozen(p:Tensor)->bool:
     "Check whether a parameter is not trained."
@@ -37,7 +39,7 @@ def decay_products(
     """Make `B <- B - amount B A Aᵀ` and `A <- A - amount Bᵀ B A`. Sharded factors are gathered; a
     frozen factor stays."""
     for B,A in pairs:
-        of_B, of_A = B@(A@A.mT), (B.mT@B)@A
+        with without_autocast(B): of_B, of_A = B@(A@A.mT), (B.mT@B)@A
         if not is_frozen(B): B.sub_(_as(of_B, B)*amount)
         if not is_frozen(A): A.sub_(_as(of_A, A)*amount)
 

@@ -49,16 +49,19 @@ class _Sparse(LowRankLinear):
         self.register_buffer('support', torch.arange(n_values, device=self.A.device))
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        if not torch.is_grad_enabled(): return self.multiply(x)
-        return checkpoint(self.multiply, x, use_reentrant=False, preserve_rng_state=False)
+        parts = x, self.B, self.A, self.S, self.bias # arguments: the backward pass sees these
+        if not torch.is_grad_enabled(): return self.multiply(*parts)
+        return checkpoint(self.multiply, *parts, use_reentrant=False, preserve_rng_state=False)
 
-    def multiply(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        return F.linear(x, self.dense_weight(), self.bias)
+    def multiply(self, x:Tensor, B:Tensor, A:Tensor, S:Tensor, bias:Tensor|None)->Tensor:
+        return F.linear(x, self.add_up(B, A, S), bias)
 
-    def dense_weight(self)->Tensor: # (out, in)
-        W = self.product()
-        values = self.S.to(W.dtype) # under autocast W is narrower than S
+    def add_up(self, B:Tensor, A:Tensor, S:Tensor)->Tensor: # (out, in)
+        W = B @ A if self.factor_scale is None else self.factor_scale*(B@A)
+        values = S.to(W.dtype) # under autocast W is narrower than S
         return W.flatten().index_add(0, self.support, values).view(W.shape)
+
+    def dense_weight(self)->Tensor: return self.add_up(self.B, self.A, self.S)
 
 # %% ../nbs/06_sltrain.ipynb #e8329f3a
 class SLTrainLinear(_Sparse):

@@ -39,7 +39,7 @@ class StepFlags:
         "stop", "at a loss or gradient that is not finite, stop or skip the update",
         choices=("stop", "skip"))
     seed:int = flag(
-        0, "seed of weights, LoST's columns and data order", valid=Range(0), resume=SAME)
+        0, "seed of weights, LoST's columns and data order", valid=Range(0, 2**62), resume=SAME)
 
 # %% ../nbs/49_training_flags.ipynb #106276a6
 ADAM_FAMILY = tuple(name for name in OPTIMIZERS if "betas" in arguments_of(name))
