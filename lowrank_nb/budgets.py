@@ -26,7 +26,7 @@ def projections(
     kind:str="lowrank", # of the factorized model
 )->dict[str,list[str]]: # projection -> paths of its layers
     """Find the projections that become factors, by the names that `FactorizeConfig.ranks` takes.
-    Raises `InputError` if there is none."""
+    Raises `InputError` if no layer is replaced."""
     found = {}
     for c in plan(model, FactorizeConfig(kind, scope, attn_rank=1, mlp_rank=1)):
         if c.action=="replace": found.setdefault(inside_block(c.name), []).append(c.name)
