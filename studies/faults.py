@@ -25,7 +25,7 @@ from pydoc_data.topics import topics
 import torch
 from safetensors.torch import load_file
 
-from lowrank_nb import run_c4
+from lowrank_nb import flags, run_c4
 from lowrank_nb.callbacks import Metrics
 from lowrank_nb.files import read_json, read_jsonl, write_json
 from lowrank_nb.run_folder import checkpoints
@@ -112,6 +112,7 @@ def start_rank(cmd:str, rank:int, world:int, port:int, moment:tuple|None)->int: 
                           MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     if moment: stop_at(*moment)
     note_columns()
+    flags.WAIT = 0 # torchrun is not there to end the others
     code = 1
     try: code = run_c4.main(shlex.split(cmd))
     except BaseException: sys.excepthook(*sys.exc_info())
@@ -287,9 +288,9 @@ def check_columns(method:str)->None:
     assert first.keys()==second.keys() and bool(first)==(method=="lost")
     assert all(torch.equal(columns, second[name]) for name,columns in first.items())
 
-def refused(flags:str)->dict:
+def refused(more:str)->dict:
     "Start a sharded run with flags that cannot be sharded."
-    codes = job(command("dense", 0, True, 2, True)+f" --save_dir new {flags}", 2)
+    codes = job(command("dense", 0, True, 2, True)+f" --save_dir new {more}", 2)
     return dict(codes=codes, line=said(), other=said(1), made=Path("new").exists())
 
 def changed(what:str, case:tuple, was:str, now:str, world:int)->dict:
