@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import SHARED, sh
+from forked import forked, run_c4
 from loopback_hub import serve
 
 REFERENCE = '''--dtype bfloat16 --lr 0.0001 --scheduler cosine_restart --min_lr_ratio 0.1
@@ -47,11 +48,13 @@ def must(holds:bool, message:object):
     if not holds: raise AssertionError(message)
 
 def train(env, variant, start=ONE, data=DATA, extra=()):
-    "Train 20 updates with the reference flags and look at what the run leaves."
+    """Train 20 updates with the reference flags and look at what the run leaves.
+    Without `start` the run is forked."""
     with tempfile.TemporaryDirectory() as d:
         run = Path(d)/'run'
-        r = sh(*start, 'run_c4.py', *SMALL, *REFERENCE, *VARIANTS[variant], *data,
-               '--save_dir', run, *extra, env=env)
+        flags = map(str, [*SMALL, *REFERENCE, *VARIANTS[variant], *data, '--save_dir', run, *extra])
+        if start: said = sh(*start, 'run_c4.py', *flags, env=env).stderr
+        else: said = forked(run_c4, [*flags])
         rows = rows_of(run)
         updates, evaluations = ([row['step'] for row in rows if row['kind']==kind]
                                 for kind in ('train', 'eval'))
@@ -60,7 +63,7 @@ def train(env, variant, start=ONE, data=DATA, extra=()):
         must(rows[-1]['loss'] < rows[0]['loss'], 'the validation loss is not below the first loss')
         names = sorted(p.name for p in run.iterdir())
         must(names==RUN_FILES, f'the run left {names}')
-        must('method:' in r.stderr, 'the start-up log is missing')
+        must('method:' in said, 'the start-up log is missing')
 
 def loopback(*fault, data=C4):
     "Return the start of a command that runs with a hub on loopback."
@@ -189,7 +192,7 @@ def recipe(env):
     "Train by the name of a recipe, with flags of the command line over it."
     with tempfile.TemporaryDirectory() as d:
         flags = '--config laptop --num_training_steps 2 --warmup_steps 1 --eval_tokens 500'.split()
-        sh(*PYTHON, 'run_c4.py', *flags, '--save_dir', f'{d}/run', env=env)
+        forked(run_c4, [*flags, '--save_dir', f'{d}/run'])
 
 def command_checks(env)->dict:
     "Return name -> check."
@@ -198,8 +201,9 @@ def command_checks(env)->dict:
         'hub unreachable: one line, exit code 2': no_hub,
         'demo, 1 update a run': demo, 'recipe': recipe, '8-bit Adam': eight_bit}
     checks = {name: (lambda f=f: f(env)) for name,f in checks.items()}
+    starts = dict(lost_svd=PYTHON, lost_random=None, lost_gradient=None)
     for v in VARIANTS:
-        start = PYTHON if v=='lost_svd' else ONE
+        start = starts.get(v, ONE)
         checks[f'train {v}'] = lambda v=v, start=start: train(env, v, start)
     half = ['--batch_size', '4']
     checks['train loro, 2 processes'] = lambda: train(env, 'loro', TWO, extra=half)

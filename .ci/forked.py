@@ -47,3 +47,8 @@ def command(name:str, argv:list[str])->None:
     entry, = entry_points(group='console_scripts', name=name)
     sys.argv = [name, *argv]
     sys.exit(entry.load()())
+
+def run_c4(argv:list[str])->None:
+    "Run a training command, as `python run_c4.py` does."
+    from lowrank_nb.run_c4 import main
+    sys.exit(main(argv))
