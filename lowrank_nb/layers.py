@@ -139,7 +139,9 @@ def linear_shape(
     shape = tuple(layer.weight.shape)
     return shape[::-1] if is_conv1d(layer) else shape
 
-_TOO_NARROW, _READ = "rank above their smaller side", "their blocks read the weight itself"
+# %% ../nbs/11_layers.ipynb #ad42191e
+_RANK_TOO_LARGE = "rank above their smaller side"
+_WEIGHT_IS_READ = "their blocks read the weight itself"
 
 def _reads_weight(model:nn.Module, name:str)->bool:
     "Check whether a block reads the weight of its layer instead of calling the layer."
@@ -158,8 +160,8 @@ def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:
     if dense or config.scope not in ("all", part): return keep()
     if name in obstacles: return keep(obstacles[name])
     has_none = config.kind=="zero" or nonlinear(config) # a weight
-    if has_none and _reads_weight(model, name): return keep(_READ)
-    if config.kind!="zero" and rank>min(shape): return keep(_TOO_NARROW)
+    if has_none and _reads_weight(model, name): return keep(_WEIGHT_IS_READ)
+    if config.kind!="zero" and rank>min(shape): return keep(_RANK_TOO_LARGE)
     return Choice(name, part, shape, rank, "replace", by=by)
 
 # %% ../nbs/11_layers.ipynb #087d4ce3
@@ -228,7 +230,7 @@ def _check_names(choices:list[Choice], config:FactorizeConfig, flags:dict)->None
 
 def _check_rank(choices:list[Choice], by:str, config:FactorizeConfig, flags:dict)->None:
     own = [c for c in _in_scope(choices, config) if c.by==by]
-    if any(c.action=="replace" or c.why!=_TOO_NARROW for c in own) or not own: return
+    if any(c.action=="replace" or c.why!=_RANK_TOO_LARGE for c in own) or not own: return
     flag, largest = flags.get(by, by), max(min(c.shape) for c in own)
     if by in (config.ranks or ()): flag = f"{flags.get('ranks', 'ranks')}: {by}"
     raise InputError(f"{flag}: above the smaller side of every layer it applies to, "
