@@ -61,7 +61,7 @@ QUESTIONS = {
     "CoLA: the MLP's own activation": ask("cola", ["--cola_keep_mlp_act False"]),
     "rank": ask(("lowrank", "loro", "cola", "lost"), [rank(r) for r in (8, 16, 64)], AROUND)}
 
-# Answers that were ahead after 600 updates, repeated over a whole pass at the method's best rate.
+# Answers that were ahead after 600 updates, repeated for 3,000 at the method's best rate.
 PASS = [("lowrank", "--loro_init svd"), ("loro", "--loro_freq 1"), ("dense", scale("init04")),
         ("muon", ""), ("muon_lowrank", "")]
 

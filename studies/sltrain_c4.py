@@ -7,7 +7,7 @@ Rows go to nbs/results/sltrain.jsonl. A study that was stopped resumes.
 
 1. A grid of learning rates that grows until the best is inside, and three seeds at the best rate.
 2. The same layer with one to four values in S, at four rates: what the sparse part is worth.
-3. A pass over the sample at the best rate: does it stay ahead?
+3. 3,000 updates at the best rate: does it stay ahead?
 
 The rows there were made when the density was --lost_sparsity; the draws are the same."""
 from c4_bytes import LONG, SEEDS, SETTING, STEPS
