@@ -108,7 +108,8 @@ def requirements(env):
     needed = modules_of(settings()['requirements'])
     optional = set()
     for key,line in settings().items():
-        if key.endswith('_requirements') and not key.startswith('dev'): optional |= modules_of(line)
+        if key.endswith('_requirements') and not key.startswith('dev'):
+            optional |= modules_of(line)
     must(not needed-imported(), f'no module imports {sorted(needed-imported())}')
     missing = imported()-needed-optional-NOT_DECLARED
     must(not missing, f'settings.ini lacks {sorted(missing)}')
@@ -180,7 +181,8 @@ def print_slowest(times, n=10):
     "Print the cells that took longest; checks share the machine."
     rows = sorted((json.loads(line) for line in open(times)), reverse=True)[:n]
     print(f'the {len(rows)} slowest cells:')
-    for seconds,notebook,line in rows: print(f'  {seconds:6.1f} s  {notebook}: {line}')
+    for seconds,notebook,line in rows:
+        print(f'  {seconds:6.1f} s  {notebook}: {line}')
 
 def main():
     with tempfile.TemporaryDirectory() as d:
@@ -193,7 +195,8 @@ def main():
         start = time.time()
         start_server(env)
         # Three at a time on two cores: each is one process of one thread, some wait for a server.
-        with ThreadPoolExecutor(3) as pool: passed = list(pool.map(run, checks, checks.values()))
+        with ThreadPoolExecutor(3) as pool:
+            passed = list(pool.map(run, checks, checks.values()))
         print(f'{len(checks)} checks in {time.time()-start:.0f} s, installation not counted')
         print_slowest(times)
     for name,ok in zip(checks, passed):

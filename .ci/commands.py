@@ -73,7 +73,8 @@ def write_quarter(folder:Path):
     "Write the first quarter of each shard."
     for shard in C4.glob('*.json.gz'):
         with gzip.open(shard) as f: lines = f.readlines()
-        with gzip.open(folder/shard.name, 'w') as f: f.writelines(lines[:len(lines)//4])
+        with gzip.open(folder/shard.name, 'w') as f:
+            f.writelines(lines[:len(lines)//4])
 
 def train_from_hub(env):
     extra = ['--batch_size', '4']
@@ -110,7 +111,8 @@ def hub_faults(env):
         with ThreadPoolExecutor(len(cases)) as pool:
             futures = {n: pool.submit(run, n, *f, code=2*(n=='dead')) for n,f in cases.items()}
             said = {n: f.result() for n,f in futures.items()}
-        for fault in FAULTS: must(f'loopback hub: {fault}\n' in said['faulty'], f'no {fault}')
+        for fault in FAULTS:
+            must(f'loopback hub: {fault}\n' in said['faulty'], f'no {fault}')
         must(said['dead'].count('run_c4.py: ')==1, said['dead'][-1500:])
         run('dead', extra=['--continue_from', 'latest'])
         weights = {n: (Path(d)/n/'model_80'/'model.safetensors').read_bytes() for n in cases}
@@ -125,7 +127,8 @@ print(len(load_tokenizer("t5-base")), len(TextSource.hub().files))'''
 def private_hub(env):
     "Check that a hub that asks for a token opens with it, and ends in one line without it."
     def needs_token(handler):
-        if handler.headers.get('Authorization')=='Bearer hf_test': return False
+        if handler.headers.get('Authorization')=='Bearer hf_test':
+            return False
         handler.send(dict(error='no'), 401)
         return True
     with serve(C4, T5, fault=needs_token) as address:
@@ -144,7 +147,8 @@ def half_fetched(env):
         env = dict(env, HF_ENDPOINT=address, HF_HUB_DISABLE_XET='1', HF_HOME=home)
         def loaded(_): return sh(*PYTHON, '-c', load, env=env).stdout.strip()
         for _ in range(2):
-            with ThreadPoolExecutor(4) as pool: sizes = list(pool.map(loaded, range(4)))
+            with ThreadPoolExecutor(4) as pool:
+                sizes = list(pool.map(loaded, range(4)))
             must(sizes==['32100']*4, sizes)
             files = list(Path(home).glob('hub/models--*/snapshots/*/*'))
             for file in files:

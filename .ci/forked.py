@@ -21,7 +21,8 @@ def start_server(env:dict[str,str])->None:
     os.chdir(ROOT)
 
 def _check_warm()->None:
-    if 'warm' not in sys.modules: raise ImportError('the server could not import .ci/warm.py')
+    if 'warm' not in sys.modules:
+        raise ImportError('the server could not import .ci/warm.py')
 
 def _captured(file:str, function:Callable, args:tuple)->None:
     out = os.open(file, os.O_WRONLY | os.O_APPEND)

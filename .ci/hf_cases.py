@@ -35,7 +35,8 @@ class Tester:
 
     def get_config(self):
         if not self.low_rank: return copy.deepcopy(self.config)
-        with torch.device('meta'): model = AutoModelForCausalLM.from_config(self.config)
+        with torch.device('meta'):
+            model = AutoModelForCausalLM.from_config(self.config)
         config = factorize(model, FactorizeConfig(KIND, attn_rank=8, mlp_rank=8)).config
         return type(config).from_dict(config.to_dict()) # no model has used it yet
 
@@ -46,7 +47,8 @@ class Tester:
 
 def model_class(name, low_rank):
     tester = Tester(None, name, low_rank)
-    with torch.device('meta'): model = AutoModelForCausalLM.from_config(tester.config)
+    with torch.device('meta'):
+        model = AutoModelForCausalLM.from_config(tester.config)
     if not low_rank: return type(model)
     return type(factorize(model, FactorizeConfig(KIND, attn_rank=8, mlp_rank=8)))
 

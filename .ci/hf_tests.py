@@ -62,13 +62,15 @@ def summarize(found:dict, names:list[str], kind:str)->int: # tests that only fac
     for name in names:
         plain = {t: o for (c,t),o in found.items() if c==f'Plain_{name}'}
         low = {t: o for (c,t),o in found.items() if c==f'LowRank_{name}'}
-        def count(results, outcome): return sum(o==outcome for o in results.values())
+        def count(results, outcome):
+            return sum(o==outcome for o in results.values())
         differ = {t: o for t,o in low.items() if plain[t]=='passed' and o!='passed'}
         bad = [t for t,o in differ.items() if o!='skipped' and t not in expected]
         for title,results in (('plain', plain), (kind, low)):
             print(f'{name}, {title}: {count(results, "passed")} passed, '
                   f'{count(results, "failure")} failed, {count(results, "skipped")} skipped')
-        for test,outcome in differ.items(): print(f'  {kind} alone: {test} {outcome}')
+        for test,outcome in differ.items():
+            print(f'  {kind} alone: {test} {outcome}')
         new += len(bad)
     return new
 

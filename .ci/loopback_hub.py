@@ -66,7 +66,8 @@ class Repo:
     def paths_info(self, paths):
         "Describe the paths that exist, files or folders."
         known = [self.entry(p) for p in paths if p in self.files]
-        def is_folder(p): return any(f.startswith(p.strip('/')+'/') for f in self.files)
+        def is_folder(p):
+            return any(f.startswith(p.strip('/')+'/') for f in self.files)
         return known + [folder_entry(p) for p in paths if p not in self.files and is_folder(p)]
 
 def folder_entry(path):
@@ -111,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
         for repo in self.repos:
             kind = '' if repo.kind=='models' else repo.kind+'/'
             start = f'{kind}{repo.name}/resolve/'
-            if path.startswith(start): return repo, path.removeprefix(start).partition('/')[2]
+            if path.startswith(start):
+                return repo, path.removeprefix(start).partition('/')[2]
         return None, None
 
     def answer(self):
@@ -129,15 +131,18 @@ class Handler(BaseHTTPRequestHandler):
         what, _, tail = rest.partition('/')
         if what in ('', 'revision'): return self.send(repo.info())
         if what=='tree': return self.send(repo.tree(tail.partition('/')[2]))
-        if what=='paths-info': return self.send(repo.paths_info(self.asked_paths()))
+        if what=='paths-info':
+            return self.send(repo.paths_info(self.asked_paths()))
         return self.send(dict(error='not found'), 404, X_Error_Code='EntryNotFound')
 
     def asked_paths(self):
-        if 'json' in self.headers.get('Content-Type', ''): return json.loads(self.body)['paths']
+        if 'json' in self.headers.get('Content-Type', ''):
+            return json.loads(self.body)['paths']
         return parse_qs(self.body.decode()).get('paths', [])
 
     def file(self, repo, path):
-        if path not in repo.files: return self.send(b'', 404, X_Error_Code='EntryNotFound')
+        if path not in repo.files:
+            return self.send(b'', 404, X_Error_Code='EntryNotFound')
         data = repo.data(path)
         size = repo.size(path)
         span = self.headers.get('Range')
@@ -164,7 +169,8 @@ class Fault:
         "Return the fault of this request, or None."
         with self.lock:
             self.seen += 1
-            if self.left<=0 or self.seen<=0 or self.seen%self.every: return None
+            if self.left<=0 or self.seen<=0 or self.seen%self.every:
+                return None
             self.left -= 1
             return next(self.turns)
 

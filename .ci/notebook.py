@@ -31,7 +31,8 @@ class Watch:
         self.differences, self.times = [], []
 
     def cell(self, shell, cell, *args, **kwargs):
-        if cell.cell_type!='code': return run_cell(shell, cell, *args, **kwargs)
+        if cell.cell_type!='code':
+            return run_cell(shell, cell, *args, **kwargs)
         stored = cell.outputs
         cell.outputs = []
         start = time.perf_counter()
@@ -43,7 +44,8 @@ class Watch:
 
     def look(self, cell, stored):
         found = difference(self.path.name, cell.id, stored, cell.outputs, self.exact)
-        if found: self.differences.append(f'  {cell.id}: {first_line(cell.source)}\n    {found}')
+        if found:
+            self.differences.append(f'  {cell.id}: {first_line(cell.source)}\n    {found}')
 
 def test(path:Path, exact:bool=False, times:Path|None=None)->None:
     "Test a notebook; exit with an error if a cell fails or differs. Append seconds to `times`."
@@ -53,7 +55,8 @@ def test(path:Path, exact:bool=False, times:Path|None=None)->None:
     pandas.set_option('display.max_columns', 20)  # as in Jupyter; a terminal would show fewer
     nbdev_test.__wrapped__(path=path, n_workers=0, do_print=True)
     if times:
-        with times.open('a') as f: f.writelines(json.dumps(row)+'\n' for row in watch.times)
+        with times.open('a') as f:
+            f.writelines(json.dumps(row)+'\n' for row in watch.times)
     if watch.differences:
         head = f'{path.name}: {len(watch.differences)} cells differ from their stored outputs'
         sys.exit('\n'.join([head, *watch.differences]))

@@ -74,13 +74,15 @@ def escaped(text:str)->str: # for Markdown
 def without_html(output:dict)->dict:
     "Return an output with Markdown in place of the HTML of a table of pandas."
     data = output.get('data', {})
-    if 'class="dataframe"' not in joined(data.get('text/html', '')): return output
+    if 'class="dataframe"' not in joined(data.get('text/html', '')):
+        return output
     table = as_markdown(joined(data['text/html']))
     return output | dict(data={'text/markdown': table.splitlines(True)})
 
 def plainest(output:dict)->tuple[str,str]:
     "Return the kind of an output and its text; a figure has no text."
-    if output['output_type']=='stream': return output['name'], joined(output['text'])
+    if output['output_type']=='stream':
+        return output['name'], joined(output['text'])
     if output['output_type']=='error': return 'error', output['ename']
     data = without_html(output)['data']
     kind = next(m for m in ('image/png', 'text/markdown', 'text/plain', *data) if m in data)
@@ -139,7 +141,8 @@ def strip(path:Path)->None:
     before = json.dumps(notebook)
     notebook['metadata'].pop('widgets', None)
     for cell in notebook['cells']:
-        if cell['cell_type']=='code': cell['outputs'] = without_chatter(cell['outputs'])
+        if cell['cell_type']=='code':
+            cell['outputs'] = without_chatter(cell['outputs'])
     if json.dumps(notebook)==before: return
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
     path.write_text(text+'\n', encoding='utf-8')

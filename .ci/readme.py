@@ -17,7 +17,8 @@ def displayed(cell:dict)->tuple[list[str],bytes|None]:
     "Return what a code cell displays: Markdown and the figure with its alt text."
     parts, figure = [], None
     for data in (output.get('data', {}) for output in cell['outputs']):
-        if 'text/markdown' in data: parts.append(linked(''.join(data['text/markdown'])))
+        if 'text/markdown' in data:
+            parts.append(linked(''.join(data['text/markdown'])))
         if 'image/png' in data:
             figure = base64.b64decode(data['image/png'])
             alt = re.search('fig-alt: "(.*)"', ''.join(cell['source']))[1]

@@ -34,6 +34,7 @@ def main():
     found = [e for e in json.loads(file.read_text(encoding='utf-8')) if e['section'][:2]!='--']
     found += flag_entries(proc/'80_commands.ipynb')
     file.write_text(json.dumps(found, ensure_ascii=False, indent=2), encoding='utf-8')
-    if loaded := sorted({*outside(site)}): sys.exit('\n'.join(['from other hosts:', *loaded]))
+    if loaded := sorted({*outside(site)}):
+        sys.exit('\n'.join(['from other hosts:', *loaded]))
 
 if __name__=='__main__': main()

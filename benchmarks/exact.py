@@ -71,7 +71,8 @@ class HardCases:
         return *(x.float() for x in (B, A, dB, dA)), lr
 
     def __iter__(self):
-        for c in range(1, 6): yield f'condition 1e{c}', self.job(*self.factors(c))
+        for c in range(1, 6):
+            yield f'condition 1e{c}', self.job(*self.factors(c))
         B, A = self.factors(.5)
         zero, double = B.clone(), B.clone()
         zero[:, 3] = 0

@@ -64,7 +64,8 @@ def cases_of(source, cache, t5, as_bytes)->dict:
     texts = [t for f in source.files for t in texts_of(f)]
     cases = {}
     for how,packing in (('padded', False), ('packed', True)):
-        def of(function, *args, packing=packing): return lambda: function(*args, packing)
+        def of(function, *args, packing=packing):
+            return lambda: function(*args, packing)
         cases[f't5 tokenizer alone, {how}'] = of(tokenizer_alone, texts, t5)
         cases[f't5 {how}'] = of(one_pass, source, t5)
         cases[f't5 {how}, cache'] = of(one_pass, cache, t5)

@@ -122,7 +122,8 @@ def measure(name:str, method:str, args, dense:dict, peak:float|None)->list[dict]
         tokens = n/median(seconds)
         rows.append(row(f'{label}: tokens/s', tokens, low=n/max(seconds), high=n/min(seconds)))
         goal = 45 if method=='dense' else None
-        if peak: rows.append(row(f'{label}: MFU, %', 100*tokens*work.flops/peak, goal))
+        if peak:
+            rows.append(row(f'{label}: MFU, %', 100*tokens*work.flops/peak, goal))
         if method=='dense':
             dense[name, compiled] = tokens, memory
             rows[-1] |= dict(model=name, compiled=compiled, dense=dense[name, compiled])
@@ -211,11 +212,13 @@ def parts_of(args, peak:float|None, done:list[dict])->dict:
     parts = {'device': lambda: device_rows(args)}
     for name in args.models:
         for method in args.methods:
-            def train(name=name, method=method): return measure(name, method, args, dense, peak)
+            def train(name=name, method=method):
+                return measure(name, method, args, dense, peak)
             parts[f'train {name} {method}'] = train
     for name in args.models:
         for batch in args.batches:
-            def generate(name=name, batch=batch): return decode_part(name, batch, args)
+            def generate(name=name, batch=batch):
+                return decode_part(name, batch, args)
             parts[f'decode {name} {batch}'] = generate
     return parts | {'loader': lambda: [loader_row(args.batch)]}
 

@@ -65,7 +65,8 @@ def measure(vocabulary:int, hidden:int, args)->list[dict]:
         s = interleave(steps, max(3, args.repeats//3))
         what = f'{size}, {t} threads: times faster, a tenth of it padding'
         rows.append(ratio_row(what, s['logits'], s['chunks'], seconds=medians(s)))
-    for w in WAYS: rows.append(row(f'{size}: peak MiB by {w}', peak(w, vocabulary, hidden)/2**20))
+    for w in WAYS:
+        rows.append(row(f'{size}: peak MiB by {w}', peak(w, vocabulary, hidden)/2**20))
     return rows
 
 def main():

@@ -32,7 +32,8 @@ def layers(out:int, n_in:int, rank:int)->dict:
     "Return name -> (layer, FLOPs as a share of dense)."
     linear = nn.Linear(n_in, out, bias=False)
     share = rank*(out+n_in)/(out*n_in)
-    def lost(density): return LoSTLinear.from_linear(linear, rank, sparsity=density)
+    def lost(density):
+        return LoSTLinear.from_linear(linear, rank, sparsity=density)
     def kept(density): return share + max(1, int(density*n_in))/n_in
     return dict(
         dense=(linear, 1.),
@@ -76,7 +77,8 @@ def kept_bytes(layer, x)->int:
     def pack(t):
         seen.setdefault(t.untyped_storage().data_ptr(), t)
         return t
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t): layer(x)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        layer(x)
     own = {p.untyped_storage().data_ptr() for p in (x, *layer.parameters())}
     return sum(t.untyped_storage().nbytes() for k,t in seen.items() if k not in own)
 

@@ -22,7 +22,8 @@ class Loop:
 
     def direction(self, p):
         "Update the moments of a factor and return Adam's direction."
-        if p not in self.state: self.state[p] = torch.zeros_like(p), torch.zeros_like(p)
+        if p not in self.state:
+            self.state[p] = torch.zeros_like(p), torch.zeros_like(p)
         m, v = self.state[p]
         m.mul_(self.betas[0]).add_(p.grad, alpha=1-self.betas[0])
         v.mul_(self.betas[1]).addcmul_(p.grad, p.grad, value=1-self.betas[1])

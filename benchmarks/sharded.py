@@ -126,7 +126,8 @@ def measure(rank:int, world:int, store:str, args):
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world)
     rows = [r for model in MODELS for r in rows_of(*model, args)]
-    if rank==0: finish('sharded', rows, args.out, threads=[1], processes=world)
+    if rank==0:
+        finish('sharded', rows, args.out, threads=[1], processes=world)
     leave_process_group()
 
 def main():

@@ -11,7 +11,8 @@ SIZES = dict(llama_60m=(512, 1376, 128), llama_130m=(768, 2048, 256), llama_1b=(
 def factors(hidden:int, outs:list[int], rank:int, device:str)->tuple[list, list]:
     "Return the factors B (out x rank) and A (rank x in) of layers that share an input."
     torch.manual_seed(0)
-    def random(*shape): return torch.randn(*shape, device=device).div_(hidden**.5).requires_grad_()
+    def random(*shape):
+        return torch.randn(*shape, device=device).div_(hidden**.5).requires_grad_()
     return [random(out, rank) for out in outs], [random(rank, hidden) for _ in outs]
 
 def outputs(way:str, x, B:list, A:list)->list:

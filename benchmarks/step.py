@@ -45,7 +45,8 @@ class Step:
 
 def optimizer_for(kind:str, model):
     "Return LORO's AdamW without exact steps for factors, else fused AdamW."
-    if kind!='lowrank': return torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    if kind!='lowrank':
+        return torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     groups = param_groups(model)
     return LOROAdamW(groups, lr=1e-4, exact_every=NEVER, refresh='all', refresh_every=NEVER)
 
@@ -78,7 +79,8 @@ def rows_of(name:str, threads:int, kinds:list, with_theirs:bool, repeats:int)->l
     "Time the steps of one model."
     steps = {k: Step(name, k) for k in kinds}
     for k in ('dense', 'lowrank'):
-        if with_theirs and k in kinds: steps[THEIRS.format(k)] = Step(name, k, own_loss=True)
+        if with_theirs and k in kinds:
+            steps[THEIRS.format(k)] = Step(name, k, own_loss=True)
     s = interleave(steps, repeats)
     where = f'{name}, {threads} threads'
     rows, seconds = [], medians(s)

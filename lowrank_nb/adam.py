@@ -168,7 +168,8 @@ class _SyncCounter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         tensors = [x for x in (result, *args) if isinstance(x, Tensor)]
         copied = name in ("aten._to_copy", "aten.copy_")
-        if copied and tensors[0].is_cpu and not tensors[-1].is_cpu: name = "copy to the CPU"
+        if copied and tensors[0].is_cpu and not tensors[-1].is_cpu:
+            name = "copy to the CPU"
         if name in (*WAITS, "copy to the CPU"): self.counts[name] += 1
         return result
 

@@ -28,7 +28,8 @@ def stochastic_round(
     return ((bits+noise) & -65536).view(torch.float32).bfloat16()  # the upper half of a float32
 
 # %% ../nbs/25_bf16.ipynb #b6308969
-def _wide(grad:Tensor|None)->Tensor|None: return None if grad is None else grad.float()
+def _wide(grad:Tensor|None)->Tensor|None:
+    return None if grad is None else grad.float()
 
 def _replace(p:nn.Parameter, data:Tensor, grad:Tensor|None)->None:
     p.grad = None # a gradient has the type of its parameter
@@ -49,7 +50,8 @@ class StochasticBF16(CombinedOptimizer):
         "Hold float32 numbers in the bfloat16 parameters and their gradients while inside."
         ps = (p for g in self.param_groups for p in g["params"])
         low = {p: (p.data, p.grad) for p in ps if p.dtype==torch.bfloat16}
-        for p,(data,grad) in low.items(): _replace(p, data.float(), _wide(grad))
+        for p,(data,grad) in low.items():
+            _replace(p, data.float(), _wide(grad))
         try: yield {p: data for p,(data,_) in low.items()}
         finally:
             for p,(data,grad) in low.items(): _replace(p, data, grad)

@@ -29,7 +29,8 @@ def projections(
     Raises `InputError` if no layer is replaced."""
     found = {}
     for c in plan(model, FactorizeConfig(kind, scope, attn_rank=1, mlp_rank=1)):
-        if c.action=="replace": found.setdefault(inside_block(c.name), []).append(c.name)
+        if c.action=="replace":
+            found.setdefault(inside_block(c.name), []).append(c.name)
     leaves = [path.split(".")[-1] for path in found]
     return {leaf if leaves.count(leaf)==1 else path: layers # c_proj is two layers of GPT-2
             for (path,layers),leaf in zip(found.items(), leaves)}
@@ -84,7 +85,8 @@ def ranks_for_budget(
     check_positive("budget", budget)
     if not isinstance(model, nn.Module): model = build_model(model, "meta")
     found = projections(model, scope, kind)
-    def shapes(name): return [linear_shape(model.get_submodule(path)) for path in found[name]]
+    def shapes(name):
+        return [linear_shape(model.get_submodule(path)) for path in found[name]]
     costs = {name: sum(m+n for m,n in shapes(name)) for name in found}
     sizes = {name: sum(m*n for m,n in shapes(name)) for name in found}
     largest = {name: min(min(shape) for shape in shapes(name)) for name in found}

@@ -232,7 +232,8 @@ def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->Pr
                        base_shape(training))
     if process.rank: torch.manual_seed(training.seed+process.rank) # dropout of its own
     if dtype=="pure_bfloat16": model.bfloat16()
-    if checked.config.model.activation_checkpointing: model.gradient_checkpointing_enable()
+    if checked.config.model.activation_checkpointing:
+        model.gradient_checkpointing_enable()
     return model
 
 # %% ../nbs/52_build.ipynb #f6744a48
@@ -301,7 +302,8 @@ def start_log(
             f"device: {process.device}, {processes}, {dtype}",
             *_notes(checked, process.world, step)]
 
-def _n_parameters(model:PreTrainedModel)->int: return sum(p.numel() for p in model.parameters())
+def _n_parameters(model:PreTrainedModel)->int:
+    return sum(p.numel() for p in model.parameters())
 
 # %% ../nbs/52_build.ipynb #224d52e5
 def run_memory(
@@ -315,7 +317,8 @@ def run_memory(
     world:int=1,          # processes
 )->tuple[dict,dict]:      # purpose -> bytes on each device; the optimizer's state on 'meta'
     "Forecast the memory of a run."
-    def make(model): return make_optimizer(optimizer, model, **lazy_options(options))
+    def make(model):
+        return make_optimizer(optimizer, model, **lazy_options(options))
     activations = activation_bytes(config, factors, batch_size, model_flags.max_length, dtype,
                                    model_flags.activation_checkpointing)
     known = None if optimizer=="adam8bit" else make # it does not run on 'meta'

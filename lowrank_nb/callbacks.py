@@ -134,7 +134,8 @@ class Evaluate(Callback):
 
     def before_fit(self, trainer:Trainer)->None:
         "Make an evaluation that was interrupted before the run resumed."
-        if trainer.step and trainer.step!=trainer.evaluated: self.after_update(trainer)
+        if trainer.step and trainer.step!=trainer.evaluated:
+            self.after_update(trainer)
 
     def after_update(self, trainer:Trainer)->None:
         "Evaluate if it is time."
@@ -149,7 +150,8 @@ class Evaluate(Callback):
 def run(self:Evaluate, trainer:Trainer)->None:
     "Evaluate and log the row, unless a signal interrupts."
     found = self.score(trainer, self.batches)
-    if self.windows is not None: found |= _of_windows(self.score(trainer, self.windows))
+    if self.windows is not None:
+        found |= _of_windows(self.score(trainer, self.windows))
     trainer.interrupted = trainer.process.sum(float(trainer.signal>0))[0]>0
     if trainer.interrupted: return
     trainer.evaluated = trainer.step
@@ -182,4 +184,5 @@ class Refresh(Callback):
 
     def after_update(self, trainer:Trainer)->None:
         "Refresh if it is time."
-        if trainer.step%self.every==0: refresh_moments(trainer.optimizer, self.which)
+        if trainer.step%self.every==0:
+            refresh_moments(trainer.optimizer, self.which)

@@ -78,7 +78,8 @@ def config_class(
     return _named(Config, base)
 
 # %% ../nbs/12_checkpoints.ipynb #d1270086
-def _is_ours(layer:nn.Module)->bool: return isinstance(layer, (LowRankLinear, ZeroLinear))
+def _is_ours(layer:nn.Module)->bool:
+    return isinstance(layer, (LowRankLinear, ZeroLinear))
 
 def _kind_of(layer:nn.Module)->tuple: # all that a rebuilt layer must share
     shapes = {k: tuple(v.shape) for k,v in layer.state_dict().items()}
@@ -176,8 +177,10 @@ def model_class(
         def __init__(self, config:PretrainedConfig, *args:Any, **kwargs:Any):
             super().__init__(config, *args, **kwargs)
             # A classifier makes its inner model by the Auto class, which replaces the layers.
-            if any(isinstance(child, _SavesItself) for child in self.children()): return
-            for fields in record_of(config): replace_layers(self, FactorizeConfig(**fields))
+            if any(isinstance(child, _SavesItself) for child in self.children()):
+                return
+            for fields in record_of(config):
+                replace_layers(self, FactorizeConfig(**fields))
 
     Model.config_class = config_class(base.config_class)
     return _named(Model, base)
@@ -195,7 +198,8 @@ def _register(base:type[PretrainedConfig])->type[PretrainedConfig]:
         model = auto._model_mapping.get(base, None)
         if model is None or isinstance(model, (tuple, list)): continue
         auto.register(config, model_class(model), exist_ok=True)
-        if __name__!="__main__": model_class(model).register_for_auto_class(auto.__name__)
+        if __name__!="__main__":
+            model_class(model).register_for_auto_class(auto.__name__)
     return config
 
 # %% ../nbs/12_checkpoints.ipynb #979e4a0d

@@ -57,7 +57,8 @@ def check_values(
     "Raise `InputError` for the first number out of its range."
     for f in fields(table):
         value, valid = getattr(table, f.name), f.metadata["valid"]
-        if value is None or valid is None or value in f.metadata["choices"]: continue
+        if value is None or valid is None or value in f.metadata["choices"]:
+            continue
         if value not in valid:
             raise InputError(f"--{f.name}: out of range, got {value}; expected {valid}")
 
@@ -86,7 +87,8 @@ FLAG_OF = dict(
 
 def _init(method:MethodFlags, kind:str, given:Iterable[str])->str|None: # None: the kind's own
     if method.cola_init and kind in ("cola", "lost"): return "cola"
-    if kind=="cola" and not {"loro_init", "cola_init"} & set(given): return None
+    if kind=="cola" and not {"loro_init", "cola_init"} & set(given):
+        return None
     if kind in ("sltrain", "dlr") and "loro_init" not in given: return None
     return method.loro_init
 
@@ -156,7 +158,8 @@ def killed_early(
     run:RunFlags,
 )->bool:
     "Check whether `--continue_from latest` meets a run killed before its first checkpoint."
-    if (run.continue_from or "").lower()!="latest" or not run.save_dir: return False
+    if (run.continue_from or "").lower()!="latest" or not run.save_dir:
+        return False
     began_from = _killed_early_from(Path(run.save_dir))
     return began_from is not None and began_from.lower() in ("", "latest")
 
@@ -198,7 +201,8 @@ def check_sources(
     data:DataFlags,
 )->tuple[TextSource,TextSource]: # training, validation
     "Open the texts and read their first records. Raises `InputError`."
-    if not data.c4_local: return TextSource.hub(), TextSource.hub(split="validation")
+    if not data.c4_local:
+        return TextSource.hub(), TextSource.hub(split="validation")
     paths = {"train": data.train_data_path, "validation": data.val_data_path}
     for flag,path in zip(("--train_data_path", "--val_data_path"), paths.values()):
         if not path: raise InputError(
@@ -212,7 +216,8 @@ def check_sources(
 
 # %% ../nbs/51_checks.ipynb #54880017
 def _cut_paragraphs(train:TextSource, packing:bool)->str|None: # a line for the log
-    if packing or not any(f.lower().endswith(PLAIN) for f in train.files): return None
+    if packing or not any(f.lower().endswith(PLAIN) for f in train.files):
+        return None
     return ("--packing: off, so every paragraph of plain text is a row of its own, cut at "
             "--max_length; --packing True reads all of it")
 
@@ -229,7 +234,8 @@ def _shared_files(train:TextSource, validation:TextSource)->str|None: # a line f
 
 def _other_corpus(data:DataFlags)->str|None: # a line for the log
     paths = {data.train_data_path, data.val_data_path}
-    if not data.c4_local or len(paths)==1 or "embedded" not in paths: return None
+    if not data.c4_local or len(paths)==1 or "embedded" not in paths:
+        return None
     return (f"--val_data_path: {data.val_data_path}, while training reads {data.train_data_path}; "
             "the validation loss is that of another corpus")
 
@@ -335,9 +341,11 @@ def resume_record(
     values, record = _in_force(checked, world), {ACTS: {}, SAME: {}}
     for table in TABLES.values():
         for f in fields(table):
-            if f.metadata["resume"] not in record or unread(table, values, [f.name]): continue
+            if f.metadata["resume"] not in record or unread(table, values, [f.name]):
+                continue
             record[f.metadata["resume"]][f.name] = values[f.name]
-    if "val_data_path" in record[ACTS]: record[VALIDATION] = checked.validation.digest()
+    if "val_data_path" in record[ACTS]:
+        record[VALIDATION] = checked.validation.digest()
     return record
 
 # %% ../nbs/51_checks.ipynb #b04d9e9b

@@ -81,4 +81,5 @@ def load_state_dict(self:CombinedOptimizer, state_dict:dict)->None:
         if changed is not None: state_dict = changed
     for o,part in zip(self.optimizers, split_state(state_dict, self.optimizers)):
         o.load_state_dict(part)
-    for hook in self._optimizer_load_state_dict_post_hooks.values(): hook(self)
+    for hook in self._optimizer_load_state_dict_post_hooks.values():
+        hook(self)

@@ -156,7 +156,8 @@ def data_hash(
     for path,split in ((setting.data, "train"), (setting.val_data, "validation")):
         source = text_source(path, split)
         texts = chain.from_iterable(source.read(file) for file in source.files)
-        for text in islice(texts, documents): digest.update(text.encode() + b"\0")
+        for text in islice(texts, documents):
+            digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 # %% ../nbs/55_compare.ipynb #81557517
@@ -184,7 +185,8 @@ def one_run(
         done = subprocess.run([*RUN_C4, *argv, *save], capture_output=True, text=True,
                               env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
         row = dict(asdict(run), key=run.key)
-        if done.returncode==2: return row | dict(failed=_last_line(done.stderr))
+        if done.returncode==2:
+            return row | dict(failed=_last_line(done.stderr))
         if done.returncode: raise ChildProcessError(_crash(run, done))
         row |= _measured(Path(d)/"run", argv)
     return row | dict(command=join(["run_c4.py", *argv]), threads=threads)
@@ -263,7 +265,8 @@ def best_rate(
     """Return the rate with the lowest mean validation loss over its seeds.
     A rate at which a seed diverges does not count. Raises `InputError` if no rate is left."""
     losses = {}
-    for r in rows: losses.setdefault(r["lr"], []).append(r["loss"] if finished([r]) else math.inf)
+    for r in rows:
+        losses.setdefault(r["lr"], []).append(r["loss"] if finished([r]) else math.inf)
     means = {lr: mean(values) for lr,values in losses.items()}
     if min(means.values())==math.inf:
         raise InputError(f"--rates: no finite loss with {rows[0]['method']}, got {sorted(means)}; "
@@ -301,7 +304,8 @@ def tune(
             if not more: break
             rates += more
         best[method] = best_rate(rows)
-        if more: log.warning(f"{method}: {best[method]:g} is best, at the edge of its grid")
+        if more:
+            log.warning(f"{method}: {best[method]:g} is best, at the edge of its grid")
     return best
 
 # %% ../nbs/55_compare.ipynb #7429309a

@@ -63,7 +63,8 @@ def check_compare(
     if flags.plugin: add_plugin(flags.plugin)
     methods = [pick(name, METHODS, "--methods") for name in flags.methods.split(",")]
     for name in COUNTS: check_positive(f"--{name}", getattr(flags, name))
-    if flags.final_steps is not None: check_positive("--final_steps", flags.final_steps)
+    if flags.final_steps is not None:
+        check_positive("--final_steps", flags.final_steps)
     rates = None if flags.rates is None else _rates(flags.rates)
     setting = Setting(flags.model_config, flags.tokenizer, flags.data, flags.val_data, flags.rank,
                       flags.batch_size, flags.max_length, flags.eval_tokens)

@@ -29,7 +29,8 @@ _COUNTS = "params", "flops", "weight_bytes", "grad_bytes", "adam_bytes"
 
 def _part(name:str, head:bool)->str:
     if head: return "head"
-    if "embed" in name or ".wte" in name or ".wpe" in name: return "embedding"
+    if "embed" in name or ".wte" in name or ".wpe" in name:
+        return "embedding"
     norm = "norm" in name or ".ln_" in name
     return "norm" if norm else layer_part(name) or "norm"
 
@@ -62,7 +63,8 @@ def _attention_blocks(model:nn.Module)->int:
     "Count the blocks that have attention."
     names = [name for name,_ in model.named_modules(remove_duplicate=False)]
     paths = (name.split(".") for name in names if layer_part(name)=="attn")
-    def block(path): return tuple(path[:1+next(i for i,x in enumerate(path) if x.isdigit())])
+    def block(path):
+        return tuple(path[:1+next(i for i,x in enumerate(path) if x.isdigit())])
     return len({block(path) for path in paths})
 
 # %% ../nbs/15_costs.ipynb #060c07da
@@ -126,7 +128,8 @@ def after_one_step(
     model:nn.Module, # on 'meta', in the dtype of the moments
 )->torch.optim.Optimizer:
     "Make an optimizer and step it once, so that it has all the state that it will ever keep."
-    for p in model.parameters(): p.grad = torch.zeros_like(p) if p.requires_grad else None
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p) if p.requires_grad else None
     optimizer = make(model)
     optimizer.step()
     for p in model.parameters(): p.grad = None

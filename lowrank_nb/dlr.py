@@ -76,4 +76,5 @@ class DLRLinear(_Residual):
         new.B.copy_(self.folded())
         if self.bias is not None: new.bias.copy_(self.bias)
         return new
-    def extra_repr(self)->str: return f'{super().extra_repr()}, dlr_alpha={self.dlr_alpha:g}'
+    def extra_repr(self)->str:
+        return f'{super().extra_repr()}, dlr_alpha={self.dlr_alpha:g}'

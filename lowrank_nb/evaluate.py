@@ -52,7 +52,8 @@ def head_of(
     "Return the output layer, if the logits are its product with the last hidden state."
     config = getattr(model, "config", None)
     plain = config is not None and architecture(config) in PLAIN_HEAD
-    if not plain or not hasattr(F, "linear_cross_entropy") or _own_forward(model): return None
+    if not plain or not hasattr(F, "linear_cross_entropy") or _own_forward(model):
+        return None
     if isinstance(model, FSDPModule): return None # its own forward gathers its parameters
     head = model.get_output_embeddings()
     return head if type(head) is nn.Linear and not _hooked(head) else None
@@ -102,7 +103,8 @@ class _LowNats(torch.autograd.Function):
 def _low_type(h:Tensor, head:nn.Linear)->torch.dtype:
     "Return the type in which the head's product is computed."
     device = h.device.type
-    if torch.is_autocast_enabled(device): return torch.get_autocast_dtype(device)
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
     return head.weight.dtype
 
 def _whole(t:Tensor|None)->Tensor|None:
@@ -133,7 +135,8 @@ def nats_of_hidden(
     low = _low_type(h, head)
     W = _whole(head.weight)
     b = _whole(head.bias)
-    if not len(y): return sum(0*t.sum() for t in (h, W, b) if t is not None).float(), n
+    if not len(y):
+        return sum(0*t.sum() for t in (h, W, b) if t is not None).float(), n
     if low not in (torch.bfloat16, torch.float16):
         return _wide_nats(x, W, b, y, chunk if cpu else None), n
     size = chunk if cpu else 8*chunk
@@ -209,7 +212,8 @@ def evaluate(
         totals = totals.to(device)
         dist.all_reduce(totals)
     s, n, b = totals.tolist()
-    if not n: raise InputError("batches: no token to predict, got 0; expected labels of 0 or more")
+    if not n:
+        raise InputError("batches: no token to predict, got 0; expected labels of 0 or more")
     ppl = math.exp(min(s/n, 700))
     known = math.isfinite(b) and b>0
     n_bytes, bits = (int(b), s/math.log(2)/b) if known else (None, None)

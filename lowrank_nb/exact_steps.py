@@ -53,7 +53,8 @@ def exact_updates(
 )->list[tuple[Tensor,Tensor]]: # the new (B, A) of each job
     """Make many exact updates: on a GPU those of one shape at once, on a CPU one after the other,
     or one matrix on each thread."""
-    if not jobs or jobs[0][0].device.type!="cpu": return fast_exact_updates(jobs, routes)
+    if not jobs or jobs[0][0].device.type!="cpu":
+        return fast_exact_updates(jobs, routes)
     threads = torch.get_num_threads()
     if threads>1 and len(jobs)>1: return _on_threads(jobs, routes, threads)
     return [fast_exact_update(*job, routes) for job in jobs]
@@ -115,7 +116,8 @@ def mesh_dim(
     """Return the dimension of the mesh over which `p` is sharded. Raises `InputError` unless `p` is
     sharded over one dimension and replicated over the others."""
     kinds = [type(placed) for placed in p.placements]
-    if kinds.count(Shard)==1 and kinds.count(Replicate)==len(kinds)-1: return kinds.index(Shard)
+    if kinds.count(Shard)==1 and kinds.count(Replicate)==len(kinds)-1:
+        return kinds.index(Shard)
     raise InputError(f"params: placed in another way than fully_shard does, got {p.placements}; "
                      "expected one sharded dimension of the mesh, the others replicated")
 
@@ -202,7 +204,8 @@ def _round(
     shapes = [[]]*world
     results = [[]]*world
     job = jobs[rank] if rank<len(jobs) else None
-    if job: shapes = [[b, a, b, a] for b,a in zip(*map(part_shapes, job[:2]))]
+    if job:
+        shapes = [[b, a, b, a] for b,a in zip(*map(part_shapes, job[:2]))]
     received = exchange(sent+idle, shapes, like, group)
     if job: results = _update_whole(job, received, routes, errors)
     shapes = [[x.shape for x in parts[:2]] for parts in sent]

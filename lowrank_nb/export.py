@@ -60,8 +60,10 @@ def _model_fields(base:dict, how:dict)->dict:
     fields = _given(base, _SHAPE)
     foreign = [name for name in _READER if kind in BUILT_IN and _READER[name]!=kind]
     for name,value in how.items():
-        if isinstance(value, dict): value = ", ".join(f"{k}={v}" for k,v in value.items())
-        if value not in (None, False) and name not in foreign: fields[name] = value
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}={v}" for k,v in value.items())
+        if value not in (None, False) and name not in foreign:
+            fields[name] = value
     return fields
 
 def _recipe(args:dict)->dict:
@@ -86,7 +88,8 @@ def _figures(run:Path, step:int)->dict: # step -1: the run's last
         loss = f"(loss {last['loss']:.4f}, {last['tokens']:,} tokens)"
         figures["validation perplexity"] = f"{ppl:.2f} {loss}"
         bits = last.get("bits_per_byte")
-        if bits is not None: figures["validation bits per byte"] = f"{bits:.4f}"
+        if bits is not None:
+            figures["validation bits per byte"] = f"{bits:.4f}"
     return figures
 
 def _until(rows:list[dict], step:int)->list[dict]:
@@ -124,7 +127,8 @@ _MERGED = "The `{kind}` layers it was trained with are merged into plain weights
 
 def _loading(kind:str, plain:bool, where:str)->str:
     if kind=="dense": return _LOAD.format(first="", where=where)
-    if plain: return _MERGED.format(kind=kind) + "\n\n" + _LOAD.format(first="", where=where)
+    if plain:
+        return _MERGED.format(kind=kind) + "\n\n" + _LOAD.format(first="", where=where)
     return _LOAD.format(first="import lowrank_nb\n", where=where) + "\n\n" + _REMOTE
 
 def _front_matter(tags:list[str])->str: # what the Hugging Face hub reads
@@ -220,7 +224,8 @@ def from_layout(
 def _read_state(source:dict|str|Path)->dict[str,Tensor]:
     if isinstance(source, dict): return source
     state = {}
-    for file in _weight_files(Path(source)): state.update(_read_weights(file))
+    for file in _weight_files(Path(source)):
+        state.update(_read_weights(file))
     return state
 
 def _weight_files(path:Path)->list[Path]:

@@ -70,7 +70,8 @@ def factorize(
     Raises `InputError` before anything changes if `config` does not fit the model."""
     _check_whole(model, config)
     choices = replace_layers(model, config, grads)
-    for part in pretrained_parts(model) if choices else (): become_lowrank(part, config)
+    for part in pretrained_parts(model) if choices else ():
+        become_lowrank(part, config)
     return model
 
 # %% ../nbs/13_factorize.ipynb #db27820f
@@ -81,7 +82,8 @@ def _dense(layer:nn.Module, like:Tensor)->nn.Module:
 def _check_part(model:nn.Module)->None:
     check_dispatched(model)
     for part in pretrained_parts(model):
-        if part.config.model_type!="lowrank" or hasattr(type(part), "dense_class"): continue
+        if part.config.model_type!="lowrank" or hasattr(type(part), "dense_class"):
+            continue
         raise InputError(f"model: a part of a factorized model, got {type(part).__name__}; "
                          "expected the whole model that was given to factorize")
 
@@ -114,7 +116,8 @@ def fold(
     for part in pretrained_parts(model):
         calls = [call | dict(kind="cola" if call["silu"] else "lowrank", silu=False)
                  if call["kind"]=="dlr" else call for call in record_of(part.config)]
-        if calls: part.config.factorize = calls[0] if len(calls)==1 else calls
+        if calls:
+            part.config.factorize = calls[0] if len(calls)==1 else calls
     return model
 
 def _folded(layer:DLRLinear, like:Tensor)->nn.Module:
@@ -143,7 +146,8 @@ def load_plugin(
     file = Path(path).resolve()
     if file in PLUGINS: return PLUGINS[file]
     wanted = f"got {path}; expected a Python file that calls lowrank_nb.register_kind"
-    if not file.is_file(): raise InputError(f"{what}: no such file, {wanted}")
+    if not file.is_file():
+        raise InputError(f"{what}: no such file, {wanted}")
     old = dict(KINDS)
     try: _run_file(file)
     except Exception as e:
@@ -159,13 +163,15 @@ def _names(choices:list[Choice])->str: # such as 'k_proj, v_proj'
 
 def _ranks(choices:list[Choice])->str: # such as 'rank 8', or 'ranks 4 (q_proj), 8 (k_proj)'
     by_rank = {}
-    for c in sorted(choices, key=lambda c: c.rank): by_rank.setdefault(c.rank, []).append(c)
+    for c in sorted(choices, key=lambda c: c.rank):
+        by_rank.setdefault(c.rank, []).append(c)
     if len(by_rank)==1: return f"rank {choices[0].rank}"
     return "ranks " + ", ".join(f"{rank} ({_names(own)})" for rank,own in by_rank.items())
 
 def _replaced(choices:list[Choice], config:FactorizeConfig)->list[str]: # no line or one
     replaced = [c for c in choices if c.action=="replace"]
-    if config.kind=="zero": return [f"layers: {len(replaced)} return zeros (the control)"]
+    if config.kind=="zero":
+        return [f"layers: {len(replaced)} return zeros (the control)"]
     if not replaced: return []
     parts = []
     for part,label in (("attn", "attention"), ("mlp", "MLP")):
@@ -184,11 +190,14 @@ def describe(
     "Write the lines of the start-up log about the change to the model."
     lines = _replaced(choices, config)
     narrow = [c for c in choices if c.action=="narrow"]
-    if narrow: lines.append(f"layers: {len(narrow)} MLP layers dense at width {narrow[0].rank}")
-    if not config.keep_mlp_act: lines.append("activation: the MLPs' own is dropped")
+    if narrow:
+        lines.append(f"layers: {len(narrow)} MLP layers dense at width {narrow[0].rank}")
+    if not config.keep_mlp_act:
+        lines.append("activation: the MLPs' own is dropped")
     for why in dict.fromkeys(c.why for c in choices if c.why):
         lines.append(f"layers: {_names([c for c in choices if c.why==why])} stay dense, {why}")
-    if experts: lines.append(f"experts: {experts/1e6:.2f}M parameters stay dense")
+    if experts:
+        lines.append(f"experts: {experts/1e6:.2f}M parameters stay dense")
     grown = [c for c in choices if c.grows]
     if grown and config.kind!="zero": # its layers hold nothing
         lines.append(f"warning: {_names(grown)} hold no fewer parameters than dense, "

@@ -45,7 +45,8 @@ def read_config(
     except OSError as e: raise bad(f"cannot be read ({e.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise bad(f"not valid YAML ({brief(' '.join(str(e).split()))})") from None
-    if not isinstance(values, dict): raise bad("not a mapping of flags to values")
+    if not isinstance(values, dict):
+        raise bad("not a mapping of flags to values")
     if isinstance(values.get("given"), list): values = _given_again(values)
     return {k: v for k,v in values.items() if v is not None}
 

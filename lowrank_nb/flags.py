@@ -31,7 +31,8 @@ def boolean(
     "Read a boolean. Raises `ArgumentTypeError`."
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     value = words.get(text.strip().lower())
-    if value is None: raise ArgumentTypeError(f"not a boolean, got {text}; expected True or False")
+    if value is None:
+        raise ArgumentTypeError(f"not a boolean, got {text}; expected True or False")
     return value
 
 def count(
@@ -145,7 +146,8 @@ def condition_text(
     values:tuple|Range, # of which one must hold
 )->str:
     "Write a condition as it is typed, such as `--optimizer loro_adamw`."
-    if isinstance(values, Range): return f"--{name} {str(values).removeprefix('a number ')}"
+    if isinstance(values, Range):
+        return f"--{name} {str(values).removeprefix('a number ')}"
     if tuple(values)==(None,): return f"no --{name}"
     return f"--{name} {_or(values)}"
 
@@ -161,7 +163,8 @@ def unread(
 
 # %% ../nbs/49_flags.ipynb #372a1c98
 def _unread_line(name:str, read_by:tuple, values:dict)->str: # empty if the flag is read
-    if not read_by: return f"--{name}: ignored; accepted so that older commands run"
+    if not read_by:
+        return f"--{name}: ignored; accepted so that older commands run"
     wrong = [[k for k,allowed in c.items() if values[k] not in allowed] for c in read_by]
     if not all(wrong): return ""
     def met_first(i): return list(read_by[i]).index(wrong[i][0])

@@ -65,8 +65,10 @@ def copy_bytes(
 def _hollow(x:object, seen:dict)->object:
     """Copy a structure with a single number for each tensor.
     `seen` maps the id of a tensor to its number, so that a tensor met twice is stored once."""
-    if isinstance(x, torch.Tensor): return seen.setdefault(id(x), torch.zeros(1, dtype=x.dtype))
-    if isinstance(x, dict): return {key: _hollow(value, seen) for key,value in x.items()}
+    if isinstance(x, torch.Tensor):
+        return seen.setdefault(id(x), torch.zeros(1, dtype=x.dtype))
+    if isinstance(x, dict):
+        return {key: _hollow(value, seen) for key,value in x.items()}
     return type(x)(_hollow(item, seen) for item in x) if isinstance(x, (list, tuple)) else x
 
 def _hollow_files(saved:PreTrainedModel, weights:dict, tokenizer, state:dict)->dict[str,int]:
@@ -74,7 +76,8 @@ def _hollow_files(saved:PreTrainedModel, weights:dict, tokenizer, state:dict)->d
     # In its own format: the tensors have no numbers that another format could rearrange.
     def save(folder):
         saved.save_pretrained(folder, state_dict=weights, save_original_format=False)
-    def write_card(folder): (folder/"README.md").write_text(model_card(folder), encoding="utf-8")
+    def write_card(folder):
+        (folder/"README.md").write_text(model_card(folder), encoding="utf-8")
     model, shared, own = SimpleNamespace(save_pretrained=save), dict(optimizer=state), rng_state()
     with tempfile.TemporaryDirectory() as scratch:
         folder = save_checkpoint(scratch, 1, model, tokenizer, shared, dict(rng=own),
@@ -110,7 +113,8 @@ def disk_lines(
     needed = (kept + (1 if kept<n else 0))*each
     free = _free_bytes(Path(folder))
     line = f"checkpoints: {kept} of {format_bytes(each)}, {format_bytes(kept*each)} on disk"
-    if needed>kept*each: line += f", {format_bytes(needed)} while one is written"
+    if needed>kept*each:
+        line += f", {format_bytes(needed)} while one is written"
     line += f"; {format_bytes(free)} are free"
     if needed<free: return [line]
     return [line, f"warning: checkpoints need {format_bytes(needed)}, {format_bytes(free)} are "

@@ -146,7 +146,8 @@ def _dlr(linear, rank, config, grad):
 def _zero(linear, rank, config, grad):
     return ZeroLinear(linear.in_features, linear.out_features, linear.bias is not None)
 
-def _act(config:FactorizeConfig)->str|None: return "silu" if config.silu else None
+def _act(config:FactorizeConfig)->str|None:
+    return "silu" if config.silu else None
 
 _MAKE = dict(lowrank=_lowrank, cola=_cola, lost=_lost, sltrain=_sltrain, dlr=_dlr, zero=_zero)
 
@@ -158,7 +159,8 @@ def make_layer(
     grad:Tensor|None=None,  # (out, in) gradient by the dense weight, for the method 'gradient'
 )->nn.Module:
     "Make the layer of `config.kind` that replaces a linear layer."
-    if config.kind in _MAKE: return _MAKE[config.kind](linear, rank, config, grad)
+    if config.kind in _MAKE:
+        return _MAKE[config.kind](linear, rank, config, grad)
     return _make_own(linear, rank, config, grad)
 
 # %% ../nbs/09_kinds.ipynb #53acaf96

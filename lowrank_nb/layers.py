@@ -54,7 +54,8 @@ def block_linears(
     for name,layer in model.named_modules():
         linear = isinstance(layer, nn.Linear) or is_conv1d(layer)
         part = layer_part(name)
-        if linear and part and layer is not head and not _stays_dense(name): found[name] = part
+        if linear and part and layer is not head and not _stays_dense(name):
+            found[name] = part
     return found
 
 # %% ../nbs/11_layers.ipynb #c6fb280f
@@ -154,8 +155,10 @@ def _choose(model:nn.Module, name:str, part:str, config:FactorizeConfig, narrow:
             obstacles:dict)->Choice:
     shape = linear_shape(model.get_submodule(name))
     rank, by = _rank(name, part, config)
-    def keep(why=""): return Choice(name, part, shape, rank, "keep", why=why, by=by)
-    if name in narrow: return Choice(name, part, shape, config.mlp_rank, "narrow", narrow[name])
+    def keep(why=""):
+        return Choice(name, part, shape, rank, "keep", why=why, by=by)
+    if name in narrow:
+        return Choice(name, part, shape, config.mlp_rank, "narrow", narrow[name])
     dense = config.kind=="dense" or part=="mlp" and config.mlp_dense
     if dense or config.scope not in ("all", part): return keep()
     if name in obstacles: return keep(obstacles[name])
@@ -191,7 +194,8 @@ def width_name(config:PretrainedConfig)->str|None:
     return next((name for name in WIDTHS if hasattr(config, name)), None)
 
 def _on_meta(config:PretrainedConfig)->nn.Module:
-    with torch.device("meta"): return AutoModelForCausalLM.from_config(deepcopy(config))
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(deepcopy(config))
 
 def _mlps(model:nn.Module)->dict[str,tuple]: # path -> (out, in)
     linears = block_linears(model)
@@ -210,7 +214,8 @@ def narrow_shapes(
     was, mlps = {n: p.shape for n,p in wide.named_parameters()}, _mlps(narrow)
     changed = [name for name,p in narrow.named_parameters() if p.shape!=was[name]]
     layers = {name.rpartition(".")[0] for name in changed}
-    if layers and layers<=set(mlps): return {name: mlps[name] for name in layers}
+    if layers and layers<=set(mlps):
+        return {name: mlps[name] for name in layers}
     raise InputError(f"mlp_dense: {model.config.model_type} has no MLP whose width can be chosen, "
                      "got True; expected False")
 
@@ -230,9 +235,11 @@ def _check_names(choices:list[Choice], config:FactorizeConfig, flags:dict)->None
 
 def _check_rank(choices:list[Choice], by:str, config:FactorizeConfig, flags:dict)->None:
     own = [c for c in _in_scope(choices, config) if c.by==by]
-    if any(c.action=="replace" or c.why!=_RANK_TOO_LARGE for c in own) or not own: return
+    if any(c.action=="replace" or c.why!=_RANK_TOO_LARGE for c in own) or not own:
+        return
     flag, largest = flags.get(by, by), max(min(c.shape) for c in own)
-    if by in (config.ranks or ()): flag = f"{flags.get('ranks', 'ranks')}: {by}"
+    if by in (config.ranks or ()):
+        flag = f"{flags.get('ranks', 'ranks')}: {by}"
     raise InputError(f"{flag}: above the smaller side of every layer it applies to, "
                      f"got {own[0].rank}; expected at most {largest}")
 
@@ -244,9 +251,11 @@ def _mlps_of_blocks(model:nn.Module, choices:list[Choice])->list[list[nn.Module]
     found = {}
     for c in choices:
         block, owner = c.name.removesuffix(inside_block(c.name)), c.name.rpartition(".")[0]
-        if c.part=="mlp" and c.action=="replace": found.setdefault(block, {})[owner] = None
+        if c.part=="mlp" and c.action=="replace":
+            found.setdefault(block, {})[owner] = None
     blocks = [[model.get_submodule(name) for name in owners] for owners in found.values()]
-    def mixes(module): return any(isinstance(child, nn.Conv1d) for child in module.children())
+    def mixes(module):
+        return any(isinstance(child, nn.Conv1d) for child in module.children())
     return [mlps for owners in blocks if (mlps := [m for m in owners if not mixes(m)])]
 
 # %% ../nbs/11_layers.ipynb #2b7c1e5f
@@ -260,7 +269,8 @@ def mlp_activations(
     blocks = [[(m, name) for m in mlps for name in ACTIVATIONS
                if isinstance(getattr(m, name, None), nn.Module)]
               for mlps in _mlps_of_blocks(model, choices)]
-    if blocks and all(blocks): return [found for block in blocks for found in block]
+    if blocks and all(blocks):
+        return [found for block in blocks for found in block]
     flag = (flags or {}).get("keep_mlp_act", "keep_mlp_act")
     what = "activation to drop in its MLPs" if blocks else "MLP whose layers are replaced"
     raise InputError(f"{flag}: {type(model).__name__} has no {what}, got False; expected True")
@@ -308,7 +318,8 @@ def _narrow(linear:nn.Linear, shape:tuple, std:float)->nn.Linear:
 # %% ../nbs/11_layers.ipynb #323d5e68
 def _check_grads(model:nn.Module, config:FactorizeConfig, grads:dict|None)->None:
     counting = next(model.parameters()).is_meta
-    if config.kind!="lost" or config.method!="gradient" or counting or grads is not None: return
+    if config.kind!="lost" or config.method!="gradient" or counting or grads is not None:
+        return
     raise InputError("method: needs the gradients of the dense model, got 'gradient'; "
                      "expected factorize(model, config, grads=...)")
 
@@ -370,7 +381,8 @@ def replace_layers(
     _warn_of_constraints(model, choices)
     for choice in choices:
         old = model.get_submodule(choice.name)
-        if choice.action=="keep" or choice.narrow==linear_shape(old): continue
+        if choice.action=="keep" or choice.narrow==linear_shape(old):
+            continue
         grad = (grads or {}).get(choice.name)
         std = getattr(getattr(model, "config", None), "initializer_range", 0.02)
         new = _replacement(as_linear(old), choice, std, config, grad)

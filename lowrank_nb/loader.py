@@ -52,7 +52,8 @@ def start_loader(
 )->Iterator:
     "Start a loader's workers and return its iterator; leave the handler of SIGCHLD as it was."
     main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "SIGCHLD"): return _end_with_process(iter(loader))
+    if not main or not hasattr(signal, "SIGCHLD"):
+        return _end_with_process(iter(loader))
     handler = signal.getsignal(signal.SIGCHLD)
     try: return _end_with_process(iter(loader))
     finally: signal.signal(signal.SIGCHLD, handler)

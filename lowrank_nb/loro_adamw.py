@@ -41,7 +41,8 @@ def _check_matrices(
     factors:Iterable[torch.Tensor],
 )->None:
     "Raise `InputError` if a wrapper has replaced the factors by something else."
-    if all(isinstance(p, nn.Parameter) and p.ndim==2 for p in factors): return
+    if all(isinstance(p, nn.Parameter) and p.ndim==2 for p in factors):
+        return
     raise InputError("model: its factors are not matrices any more, got what FSDP1 or another "
                      "wrapper made of them; expected FSDP2 (fully_shard), which keeps them")
 
@@ -131,7 +132,8 @@ def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:st
         raise InputError(f"exact_every: out of range, got {exact_every}; expected 1 or more")
     if refresh and refresh_every<1:
         raise InputError(f"refresh_every: out of range, got {refresh_every}; expected 1 or more")
-    if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas): return
+    if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas):
+        return
     raise InputError(f"lr, betas, eps: out of range, got {lr}, {betas}, {eps}; expected lr and eps "
                      "of at least 0, and betas in [0, 1)")
 
@@ -142,7 +144,8 @@ def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
         raise InputError(f"loro_type: {group['loro_type']} needs the product of the factors, got "
                          "layers with an activation between them or a residual beside them; "
                          "expected eucl, or another optimizer")
-    if group["lr_scaler"] not in (-1, "auto") or group.get("hidden_size"): return
+    if group["lr_scaler"] not in (-1, "auto") or group.get("hidden_size"):
+        return
     raise InputError("hidden_size: missing, got a model without a config; "
                      "expected param_groups(model, hidden_size=...)")
 
@@ -164,7 +167,8 @@ class LOROAdamW(Optimizer):
     ):
         """Raises `InputError` for settings out of range, and unless the type is eucl if there is no
         pair of factors or a pair without a product."""
-        if isinstance(params, nn.Module): params = param_groups(params, weight_decay=weight_decay)
+        if isinstance(params, nn.Module):
+            params = param_groups(params, weight_decay=weight_decay)
         loro_type = pick(loro_type, LORO_TYPES, "loro_type")
         if refresh=="auto": refresh = None if loro_type=="eucl" else "all"
         refresh = refresh if refresh is None else pick(refresh, REFRESH, "refresh")
@@ -205,7 +209,8 @@ def __setstate__(self:LOROAdamW, state:dict)->None:
     Optimizer.__setstate__(self, state)
     self.last_exact, self.last_routes = False, []
     for group in self.param_groups:
-        for name,value in self.defaults.items(): group.setdefault(name, value)
+        for name,value in self.defaults.items():
+            group.setdefault(name, value)
 
 @patch
 def load_state_dict(self:LOROAdamW, state_dict:dict)->None:
@@ -216,7 +221,8 @@ def load_state_dict(self:LOROAdamW, state_dict:dict)->None:
 @patch
 def scale(self:LOROAdamW, group:dict)->float:
     "Return the lr scaler of a factor group."
-    if group["lr_scaler"] in (-1, "auto"): return group["rank"]/group["hidden_size"]
+    if group["lr_scaler"] in (-1, "auto"):
+        return group["rank"]/group["hidden_size"]
     return float(group["lr_scaler"])
 
 # %% ../nbs/22_loro_adamw.ipynb #2e8cf357
@@ -226,7 +232,8 @@ def _by_count(self:LOROAdamW, group:dict)->dict[int,list]: # step count -> param
     counts = {}
     for p in group["params"]:
         if p.grad is None: continue
-        if p.grad.is_sparse: raise InputError("params: sparse gradients, got one; expected dense")
+        if p.grad.is_sparse:
+            raise InputError("params: sparse gradients, got one; expected dense")
         s = self.state[p]
         if not s:
             like = dict(dtype=torch.promote_types(p.dtype, torch.float32),
@@ -252,7 +259,8 @@ def _half_frozen(params:list)->list: # factors in B1, A1, B2, A2, ...
 def _split(counts:dict, chosen:list)->tuple[dict,dict]: # step count -> parameters, and the others
     chosen, inside, outside = {*chosen}, {}, {}
     for t,ps in counts.items():
-        for p in ps: (inside if p in chosen else outside).setdefault(t, []).append(p)
+        for p in ps:
+            (inside if p in chosen else outside).setdefault(t, []).append(p)
     return inside, outside
 
 # %% ../nbs/22_loro_adamw.ipynb #470b4961
@@ -286,7 +294,8 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
 @patch
 def _replace(self:LOROAdamW, pairs:list, jobs:list[tuple], share:bool)->None:
     "Make the jobs of pairs, and copy the results into their factors."
-    with without_autocast(jobs[0][0]): made = self._many(pairs, share)(jobs, self.last_routes)
+    with without_autocast(jobs[0][0]):
+        made = self._many(pairs, share)(jobs, self.last_routes)
     for (B,A),(b,a) in zip(pairs, made):
         local_part(B).copy_(b)
         local_part(A).copy_(a)
@@ -322,7 +331,8 @@ def _lazy(self:LOROAdamW, group:dict, counts:dict, riemannian:bool)->None:
     betas = group["betas"]
     eps = group["eps"]
     size = lr*(self.scale(group) if riemannian else 1)
-    if size and group["product_decay"]: self._decay_products(group, riemannian)
+    if size and group["product_decay"]:
+        self._decay_products(group, riemannian)
     for t,ps in counts.items():
         grads, m, v = self._lists(ps)
         if not size:
@@ -357,5 +367,6 @@ def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
         self._lazy(g, counts, riemannian)
         if due: self._rebalance(g)
     for g in self.param_groups:
-        if g["refresh"] and g["updates"]%g["refresh_every"]==0: _refresh(self, g, g["refresh"])
+        if g["refresh"] and g["updates"]%g["refresh_every"]==0:
+            _refresh(self, g, g["refresh"])
     return loss

@@ -61,7 +61,8 @@ def _all(mask:Tensor, wait:bool)->bool:
 def _inverse_near(X:Tensor, F:Tensor, wait:bool)->Tensor:
     "Invert each `X`: by one Newton step from `F` if they are all near, else by an inversion."
     residual = torch.baddbmm(_identity(X), X, F, alpha=-1)
-    if _all(torch.linalg.matrix_norm(residual)<.7, wait): return torch.baddbmm(F, F, residual)
+    if _all(torch.linalg.matrix_norm(residual)<.7, wait):
+        return torch.baddbmm(F, F, residual)
     return torch.linalg.inv_ex(X)[0]
 
 # %% ../nbs/03_loro_fast.ipynb #7e00b60c
@@ -87,7 +88,8 @@ def row_space(
         change = norm(T-old)/norm(T)
         rate = (change/last).clamp(max=1)
         arrived = arrived | (change*rate <= tol) & ~hopeless
-        if sweep: hopeless = hopeless | ~arrived & ~(change*rate**(max_sweeps-sweep) <= tol)
+        if sweep:
+            hopeless = hopeless | ~arrived & ~(change*rate**(max_sweeps-sweep) <= tol)
         if sweep==max_sweeps-1 or _all(arrived | hopeless, wait): break
         E = torch.linalg.inv_ex(T/-lr)[0] if E is None else _inverse_near(T/-lr, E, wait)
         F = _inverse_near(torch.baddbmm(BC.mT, PB, E, alpha=-lr)/-lr, F, wait)
@@ -293,7 +295,8 @@ def balancing(
     return L@Q/root, torch.linalg.solve_triangular(L.mT, Q*root, upper=True).mT, fine
 
 # %% ../nbs/03_loro_fast.ipynb #234b4ac8
-def _wide_pair(job:tuple)->list[Tensor]: return [in_float64(X, X) for X in job[:2]]
+def _wide_pair(job:tuple)->list[Tensor]:
+    return [in_float64(X, X) for X in job[:2]]
 
 def _in_basis(job:tuple, X:Tensor, inverse:Tensor, fine:bool)->tuple: # B, A, route
     "Balance the factors of one job."
@@ -338,7 +341,8 @@ def fast_exact_updates(
     for way,update in ways.items():
         own = [i for i,job in enumerate(jobs) if _way(job)==way]
         if not own: continue
-        for i,result in zip(own, update([jobs[i] for i in own])): new[i] = result
+        for i,result in zip(own, update([jobs[i] for i in own])):
+            new[i] = result
     if routes is not None: routes.extend(route for *_,route in new)
     return [(b, a) for b,a,_ in new]
 

@@ -29,10 +29,12 @@ def parse_init(
     """Split the name of an init: 'randn_0.02' becomes ('randn', 0.02).
     Raises `InputError` for an unknown name or a number out of range."""
     kind, _, text = str(init).strip().lower().partition('_')
-    if kind not in ('randn', 'const'): return pick(init, INITS, what).split('_')[0], None
+    if kind not in ('randn', 'const'):
+        return pick(init, INITS, what).split('_')[0], None
     try: number = float(text)
     except ValueError: number = math.nan
-    if math.isfinite(number) and (kind=='const' or number > 0): return kind, number
+    if math.isfinite(number) and (kind=='const' or number > 0):
+        return kind, number
     raise InputError(f'{what}: missing number, got {init}; expected randn_0.02 or const_0.01')
 
 # %% ../nbs/01_lowrank.ipynb #fd872a4a
@@ -133,7 +135,8 @@ class _Factors(nn.Module):
         init_factors(self.B, self.A, init)
         self._init = init
 
-    def forward(self, x:Tensor)->Tensor: return F.linear(self.latent(x), self.B, self.bias)
+    def forward(self, x:Tensor)->Tensor:
+        return F.linear(self.latent(x), self.B, self.bias)
 
     def latent(self, x:Tensor)->Tensor: # (..., in) -> (..., rank)
         "Compute the scaled numbers between the factors."
@@ -169,7 +172,8 @@ class _Product(_Factors):
     @torch.no_grad()
     def to_linear(self)->nn.Linear: # computes the same
         "Copy the dense weight and the bias into a plain `nn.Linear`."
-        with without_autocast(self.A): W, bias = self.dense_weight(), self.bias
+        with without_autocast(self.A):
+            W, bias = self.dense_weight(), self.bias
         linear = nn.Linear(self.in_features, self.out_features, bias=bias is not None,
                            device=W.device, dtype=W.dtype)
         linear.weight.copy_(W)

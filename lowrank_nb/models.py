@@ -112,7 +112,8 @@ def load_model_config(
     try: fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as e:
         raise _bad_config(name, f"cannot be read as JSON ({brief(e)})") from None
-    if not isinstance(fields, dict): raise _bad_config(name, "not a JSON object")
+    if not isinstance(fields, dict):
+        raise _bad_config(name, "not a JSON object")
     return _as_config(fields, name)
 
 # %% ../nbs/10_models.ipynb #e65b0214

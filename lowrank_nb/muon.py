@@ -192,15 +192,18 @@ def _update(self:Muon, group:dict, params:list)->None:
     lr, sizes = float(group["lr"]), {}
     directions = self._directions(group, params)
     weights = [local_part(p) for p in params]
-    if group["weight_decay"]: torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
+    if group["weight_decay"]:
+        torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
     product_decay = group.get("product_decay", 0)
-    if product_decay: decay_products(stepped_pairs(group["params"]), lr*product_decay)
+    if product_decay:
+        decay_products(stepped_pairs(group["params"]), lr*product_decay)
     for p,w,d in zip(params, weights, directions):
         size = lr*rate_factor(p.shape, group["adjust_lr_fn"] or ADJUST[0])
         chosen = sizes.setdefault(size, ([], []))
         chosen[0].append(w)
         chosen[1].append(d)
-    for size,(ws,ds) in sizes.items(): torch._foreach_add_(ws, ds, alpha=-size)
+    for size,(ws,ds) in sizes.items():
+        torch._foreach_add_(ws, ds, alpha=-size)
 
 @patch
 @torch.no_grad()

@@ -65,7 +65,8 @@ def fault_in(
     uncalled = [name for name in modules if name not in order]
     for name in uncalled + order[::-1]:
         for parameter,p in modules[name].named_parameters(recurse=False):
-            if not finite(p.grad): return f"the gradient of {name}.{parameter}"
+            if not finite(p.grad):
+                return f"the gradient of {name}.{parameter}"
     return None
 
 # %% ../nbs/42_nan_guard.ipynb #d5fb261b
@@ -81,7 +82,8 @@ def find_fault(
     set_rng_state(trainer.position["rng"])
     for i,batch in enumerate(trainer.batches):
         place = _watched_pass(trainer, batch, scale)
-        if place: found.append(f"{place} (rank {process.rank}, micro-batch {i})")
+        if place:
+            found.append(f"{place} (rank {process.rank}, micro-batch {i})")
     trainer.model.zero_grad(set_to_none=True)
     set_rng_state(now)
     outputs = [place for place in found if not place.startswith("the gradient")]
@@ -135,4 +137,5 @@ class NanGuard(Callback):
         trainer.skip = True
         trainer.skipped += 1
         trainer.in_a_row += 1
-        if trainer.process.rank==0: log.warning(f"{fault}; skipped ({trainer.skipped} so far)")
+        if trainer.process.rank==0:
+            log.warning(f"{fault}; skipped ({trainer.skipped} so far)")

@@ -52,7 +52,8 @@ def check_schedule(training:TrainingFlags)->None:
     if training.max_train_tokens or training.scheduler=="const": return
     steps, warmup = training.num_training_steps, training.warmup_steps
     longest = steps-1
-    if training.scheduler=="wsd": longest = steps - wsd_steps(steps, training.wsd_decay)
+    if training.scheduler=="wsd":
+        longest = steps - wsd_steps(steps, training.wsd_decay)
     if warmup>longest:
         what = "reaches the decay of wsd" if longest<steps-1 else "not below --num_training_steps"
         raise InputError(f"--warmup_steps: {what}, got {warmup}; expected at most {longest}")

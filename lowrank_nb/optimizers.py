@@ -58,9 +58,11 @@ def _muon(model, lr, weight_decay, others_lr=None, betas=BETAS, eps=1e-8, decay=
     options = dict(lr=lr, weight_decay=weight_decay)
     made = []
     # match_rms_adamw: the learning rates of AdamW fit.
-    if inside: made.append(Muon(inside, adjust_lr_fn="match_rms_adamw", **options))
+    if inside:
+        made.append(Muon(inside, adjust_lr_fn="match_rms_adamw", **options))
     adam = dict(betas=betas, eps=eps)
-    if rest: made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
+    if rest:
+        made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
     return CombinedOptimizer(*made)
 
 def _adafactor(model, lr, weight_decay, beta1=0.):
@@ -91,7 +93,8 @@ def _projected(name:str)->type: # GaLore, APOLLO or Fira
     "Return a class of pytorch-optimizer with a state_dict of plain data."
     import pytorch_optimizer
     from pytorch_optimizer.optimizer.utils.galore import GaLoreProjector
-    def plain(v): return dict(projector=vars(v)) if isinstance(v, GaLoreProjector) else v
+    def plain(v):
+        return dict(projector=vars(v)) if isinstance(v, GaLoreProjector) else v
     def restored(v):
         if not (isinstance(v, dict) and set(v)=={"projector"}): return v
         projector = GaLoreProjector()
@@ -107,7 +110,8 @@ def _projected(name:str)->type: # GaLore, APOLLO or Fira
         def __getstate__(self): # its settings are attributes, which torch would leave out
             return {k: v for k,v in self.__dict__.items() if "hook" not in k}
         def step(self, closure=None):
-            for group in self.param_groups: _update_projectors(group, self.state)
+            for group in self.param_groups:
+                _update_projectors(group, self.state)
             return super().step(closure)
     Projected.__name__ = Projected.__qualname__ = name
     Projected.__module__ = __name__
@@ -151,7 +155,8 @@ def _missing(name:str, instead:str):
 
 # %% ../nbs/29_optimizers.ipynb #10d5bd9c
 def _groups(model, lr, weight_decay, decay="factors", base=None):
-    if base is None: return param_groups(model, weight_decay=weight_decay, decay=decay)
+    if base is None:
+        return param_groups(model, weight_decay=weight_decay, decay=decay)
     return transferred_groups(model, lr, base, weight_decay, decay)
 
 # %% ../nbs/29_optimizers.ipynb #c9381947

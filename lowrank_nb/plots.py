@@ -125,7 +125,8 @@ def draw_rates(
 )->None:
     "Draw validation loss by learning rate, one line per method. The best point of each is filled."
     points = {}
-    for r in finished(rows): points.setdefault(r["method"], []).append((r["lr"], r["loss"]))
+    for r in finished(rows):
+        points.setdefault(r["method"], []).append((r["lr"], r["loss"]))
     for method,line in points.items():
         style = method_style(method)
         ax.plot(*zip(*sorted(line)), marker="o", mfc="none", label=method, **style)

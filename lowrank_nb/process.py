@@ -47,7 +47,8 @@ class Process:
     def first(self, x:object)->str|None:
         "Return the text of the first `x` that is not None, in the order of the ranks."
         found = [None if x is None else str(x)]*self.world
-        if self.world>1: dist.all_gather_object(found, found[self.rank], group=self.group)
+        if self.world>1:
+            dist.all_gather_object(found, found[self.rank], group=self.group)
         return next((text for text in found if text is not None), None)
 
     def barrier(self)->None:
@@ -62,7 +63,8 @@ def pick_device(
     "Choose the device to compute on. Raises `InputError` if it is not available."
     available = dict(
         cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    if name=="auto": name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if name=="auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     try: device = torch.device(name)
     except RuntimeError:
         expected = "expected auto, cpu, cuda or mps"
@@ -79,7 +81,8 @@ def _number(name:str, default:int)->int: # of the environment
 
 def _place()->tuple[int,int,int]: # rank, number of processes, rank on this machine
     local_rank = _number("LOCAL_RANK", 0)
-    if dist.is_initialized(): return dist.get_rank(), dist.get_world_size(), local_rank
+    if dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size(), local_rank
     rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
     if world==1: return 0, 1, local_rank
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
@@ -164,7 +167,8 @@ def rng_state()->dict:
     kind, keys, *rest = np.random.get_state()
     keys = torch.from_numpy(keys.astype("int64"))
     state = dict(torch=torch.get_rng_state(), python=random.getstate(), numpy=[kind, keys, *rest])
-    if torch.cuda.is_available(): state["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 
 def set_rng_state(

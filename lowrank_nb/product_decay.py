@@ -50,5 +50,6 @@ class AdamW(torch.optim.AdamW):
         amount = group.get("product_decay", 0)*float(group["lr"])
         skipped = getattr(self, "found_inf", None) # of a GradScaler, whose fused step checks it
         if skipped is not None: amount = amount*(1-skipped)
-        if group.get("product_decay", 0): decay_products(stepped_pairs(group["params"]), amount)
+        if group.get("product_decay", 0):
+            decay_products(stepped_pairs(group["params"]), amount)
         return super()._init_group(group, *lists)

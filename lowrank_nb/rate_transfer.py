@@ -84,7 +84,8 @@ def _dense_weights(model:nn.Module)->list[Parameter]:
 def _head(model:nn.Module)->Parameter|None:
     layer = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if layer is None: return None
-    if layer.weight is not model.get_input_embeddings().weight: return layer.weight
+    if layer.weight is not model.get_input_embeddings().weight:
+        return layer.weight
     raise _bad("head and embedding want other rates", "one tied weight",
                '"tie_word_embeddings": false in the model config')
 
@@ -97,14 +98,16 @@ def rate_multipliers(
     base.check(model)
     w, head, found = width_ratio(model, base), _head(model), {}
     for layer in model.modules():
-        if isinstance(layer, LowRankLinear): found |= _of_layer(layer, base, w)
+        if isinstance(layer, LowRankLinear):
+            found |= _of_layer(layer, base, w)
         if isinstance(layer, nn.Embedding): found[layer.weight] = 1.
     found |= dict.fromkeys(_dense_weights(model), 1/w)
     if head is not None: found[head] = 1/w
     trained = {name: p for name,p in model.named_parameters() if p.requires_grad}
     found |= {p: 1. for p in trained.values() if p.ndim==1 and p not in found}
     unknown = [name for name,p in trained.items() if p not in found]
-    if unknown: raise _bad("no rule for a parameter", unknown[0], "the layers of a plain decoder")
+    if unknown:
+        raise _bad("no rule for a parameter", unknown[0], "the layers of a plain decoder")
     return {p: found[p] for p in trained.values()}
 
 # %% ../nbs/28_rate_transfer.ipynb #c18ab5e5
@@ -119,7 +122,8 @@ def transferred_groups(
     multipliers, groups = rate_multipliers(model, base), []
     for group in param_groups(model, weight_decay=weight_decay, decay=decay):
         split = {}
-        for p in group["params"]: split.setdefault(multipliers[p], []).append(p)
+        for p in group["params"]:
+            split.setdefault(multipliers[p], []).append(p)
         groups += [_scaled(group, ps, lr, x) for x,ps in split.items()]
     return groups
 

@@ -108,7 +108,8 @@ def _settings(optimizer:torch.optim.Optimizer)->list[dict]:
 
 def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->None:
     "Let the flags of this run decide: rate, decay and the rest, not those of the checkpoint."
-    for group,given in zip(trainer.optimizer.param_groups, settings): group.update(given)
+    for group,given in zip(trainer.optimizer.param_groups, settings):
+        group.update(given)
     schedule = trainer.scheduler
     if not isinstance(schedule, LambdaLR): return # its rates depend on those before
     schedule.base_lrs = rates
@@ -123,7 +124,8 @@ def resume(
 )->None:
     "Continue from a checkpoint. Raises `InputError` if it does not fit."
     config = Path(folder)/"config.json"
-    if config.is_file(): check_activations(json.loads(config.read_text()), folder)
+    if config.is_file():
+        check_activations(json.loads(config.read_text()), folder)
     if trainer.sharded: load_parts(trainer.model, folder)
     else: load_weights(trainer.model, folder)
     shared, own = load_checkpoint(folder, trainer.process)
@@ -136,7 +138,8 @@ def resume(
     trainer.optimizer.load_state_dict(shared["optimizer"])
     trainer.scheduler.load_state_dict(shared["scheduler"])
     _apply_settings(trainer, settings, rates)
-    for name in ("step", "tokens_seen", "evaluated"): setattr(trainer, name, shared[name])
+    for name in ("step", "tokens_seen", "evaluated"):
+        setattr(trainer, name, shared[name])
     trainer.skipped = shared.get("skipped", 0) # format 0 has neither
     trainer.in_a_row = shared.get("in_a_row", 0)
     trainer.seconds_before = shared.get("seconds", 0.) # older checkpoints do not say
@@ -191,7 +194,8 @@ def before_fit(self:Save, trainer:Trainer)->None:
 def on_fault(self:Save, trainer:Trainer)->None:
     "Save the weights before a bad update if they are finite."
     if trainer.step==self.last_saved: return self.wait()
-    if not trainer.process.first(bad_weight(trainer.model)): self.run(trainer, extra=1)
+    if not trainer.process.first(bad_weight(trainer.model)):
+        self.run(trainer, extra=1)
     self.wait()
 
 # %% ../nbs/45_resume.ipynb #ff6e2b2d
@@ -205,13 +209,15 @@ def copied(
         if id(x) not in seen: seen[id(x)] = x.detach().to("cpu", copy=True)
         return seen[id(x)]
     if isinstance(x, dict): return {k: copied(v, seen) for k,v in x.items()}
-    if isinstance(x, (list, tuple)): return type(x)(copied(v, seen) for v in x)
+    if isinstance(x, (list, tuple)):
+        return type(x)(copied(v, seen) for v in x)
     return deepcopy(x)
 
 def _prepare(save:Save, trainer:Trainer)->None:
     "Make what a writing thread uses: nothing that training uses. Every process must call it."
     process, save.tokenizer = trainer.process, deepcopy(save.tokenizer)
-    if process.world>1: process = replace(process, group=dist.new_group(backend="gloo"))
+    if process.world>1:
+        process = replace(process, group=dist.new_group(backend="gloo"))
     save.own_group, save.shell = process, _shell(trainer.model)
 
 def _shell(model:PreTrainedModel)->PreTrainedModel:
@@ -277,7 +283,8 @@ def _writer(save:Save, trainer:Trainer, keep_last:int|None)->Callable[[],None]:
         if process.rank: shared = weights = None # rank 0 writes them
         shared, own, weights, moments = copied((shared, own, weights, moments))
         process, model = save.own_group, save.shell
-    def write_moments(folder): write_parts(moments, folder/_MOMENTS, process.group)
+    def write_moments(folder):
+        write_parts(moments, folder/_MOMENTS, process.group)
     def finish(folder): _write_last(folder, save.flags)
     return partial(
         _write, save.save_dir, trainer.step, model, save.tokenizer, shared, own,

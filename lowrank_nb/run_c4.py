@@ -77,7 +77,8 @@ def train(
 )->int:       # exit code
     "Check, build and train. Raises `InputError` for bad input."
     checked = check(config, process.world)
-    if config.run.dry_run: return _print_forecast(forecast(checked, process), process.rank)
+    if config.run.dry_run:
+        return _print_forecast(forecast(checked, process), process.rank)
     folder, lock, made = make_run_folder(*run_folder(checked.config, checked.checkpoint), process)
     try: trainer = build(checked, process, folder)
     except InputError:
@@ -107,7 +108,8 @@ def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
             trainer.fit()
     except Stopped as e:
         advice = f"resume with --continue_from latest --save_dir {folder}"
-        if not run.save_ckpt: advice = "nothing was saved (--save_ckpt True saves)"
+        if not run.save_ckpt:
+            advice = "nothing was saved (--save_ckpt True saves)"
         return end_command(PROG, f"{e}; {advice}", 128+e.signal)
     except FloatingPointError as e: return end_command(PROG, e)
     if trainer.process.rank==0: _finish(trainer, folder, run.name)
@@ -168,7 +170,8 @@ def run_quietly(
     log.addHandler(handler)
     log.propagate = False
     try:
-        with contextlib.redirect_stderr(err): return main(argv), err.getvalue()
+        with contextlib.redirect_stderr(err):
+            return main(argv), err.getvalue()
     finally:
         log.removeHandler(handler)
         log.propagate = propagate

@@ -45,7 +45,8 @@ def lock_folder(
         raise InputError(f"--save_dir: another run is using it, got {folder}; "
                          "expected another folder, or wait until that run ends") from None
     except OSError as e:
-        if e.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP): raise
+        if e.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
         log.warning(f"{folder}: its file system has no locks ({e.strerror}); do not start a second "
                     "run in this folder")
     return file

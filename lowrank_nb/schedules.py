@@ -100,7 +100,8 @@ def wsd(
 SCHEDULES = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero", "wsd"
 
 def _check_whole(what:str, value:int, least:int)->None:
-    if isinstance(value, int) and not isinstance(value, bool) and value>=least: return
+    if isinstance(value, int) and not isinstance(value, bool) and value>=least:
+        return
     raise InputError(f"{what}: out of range, got {value}; expected a whole number >= {least}")
 
 # %% ../nbs/24_schedules.ipynb #9337fa37
@@ -114,7 +115,8 @@ def _checked(
     if W>=T and name!="const":
         raise InputError(f"warmup_steps: too long, got {W}; expected less than the {T} steps")
     check_between("min_lr_ratio", lo, 0, 1)
-    if name.startswith("cosine_restart"): _check_whole("cycle_length", cycle, 1)
+    if name.startswith("cosine_restart"):
+        _check_whole("cycle_length", cycle, 1)
     if not 0<share<=1:
         raise InputError(f"wsd_decay: out of range, got {share}; expected a number in (0, 1]")
     if name=="wsd" and W>T-wsd_steps(T, share):

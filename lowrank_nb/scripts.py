@@ -53,7 +53,8 @@ class Script:
     def stderr(self)->str: return self._read("stderr")
 
     @property
-    def processes(self)->list[multiprocessing.Process]: return self.context.processes
+    def processes(self)->list[multiprocessing.Process]:
+        return self.context.processes
 
     def wait(self)->"Script":
         "Wait for the end of all. Raises `RuntimeError` with the traceback if one of them fails."

@@ -42,7 +42,8 @@ def shard(
 )->LMLoss:                      # what to train; make the optimizer after this
     "Split a model across all processes. On one process there is nothing to split."
     loss_module = LMLoss(model)
-    if not dist.is_initialized() or dist.get_world_size()==1: return loss_module
+    if not dist.is_initialized() or dist.get_world_size()==1:
+        return loss_module
     mesh = init_device_mesh(torch.device(device).type, (dist.get_world_size(),))
     for module in (*blocks(model), loss_module):
         fully_shard(module, mesh=mesh, mp_policy=policy or MixedPrecisionPolicy())
@@ -87,7 +88,8 @@ def read_parts(
     folder:str|Path,          # holds safetensors files
 )->None:
     "Fill each tensor with this process's part of the stored tensor of its name."
-    if tensors: dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)))
+    if tensors:
+        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)))
 
 def write_parts(
     tensors:dict[str,Tensor],
@@ -182,5 +184,6 @@ def _empty_parts(params:list[Tensor], folder:str|Path)->dict[str,Tensor]:
 def _split_like(value, p:Tensor):
     "Split a whole tensor across processes as `p` is. Anything else stays as it is."
     whole = isinstance(value, Tensor) and value.dim() and not isinstance(value, DTensor)
-    if not (whole and isinstance(p, DTensor) and value.shape==p.shape): return value
+    if not (whole and isinstance(p, DTensor) and value.shape==p.shape):
+        return value
     return distribute_tensor(value.to(p.device), p.device_mesh, p.placements, src_data_rank=None)

@@ -95,9 +95,11 @@ class Spectron(Muon):
 
     def _check_group(self, group:dict)->None:
         params = group["params"]
-        if not group.get("factors") or len(params)%2: raise _no_pairs("other parameters")
+        if not group.get("factors") or len(params)%2:
+            raise _no_pairs("other parameters")
         super()._check_group(group)
-        if group.get("shifted"): raise _no_pairs("dlr, whose residual the bound does not count")
+        if group.get("shifted"):
+            raise _no_pairs("dlr, whose residual the bound does not count")
         fit = all(B.shape[1]==A.shape[0] for B,A in zip(params[::2], params[1::2]))
         if not fit: raise _no_pairs("matrices that have no product")
 
@@ -124,7 +126,8 @@ def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its 
     old = [[self.state[p]["vector"] for p in ps] for ps in same.values()]
     norms, vectors = power_iterations(stacks, [torch.stack(vs) for vs in old], steps,
                                       _rows_group(params[0]))
-    for vs,new in zip(old, vectors): torch._foreach_copy_(vs, list(new.unbind()))
+    for vs,new in zip(old, vectors):
+        torch._foreach_copy_(vs, list(new.unbind()))
     return {p: s for ps,found in zip(same.values(), norms) for p,s in zip(ps, found.unbind())}
 
 # %% ../nbs/27_spectron.ipynb #33bd8510
@@ -135,13 +138,15 @@ def _update(self:Spectron, group:dict, params:list)->None:
     found = dict(zip(params, self._directions(group, params)))
     factors, same = group["params"], {}
     for B,A in zip(factors[::2], factors[1::2]):
-        if B in found or A in found: same.setdefault((B.shape[0], A.shape[1]), []).append((B, A))
+        if B in found or A in found:
+            same.setdefault((B.shape[0], A.shape[1]), []).append((B, A))
     norms = self._norms([p for pairs in same.values() for pair in pairs for p in pair])
     if group["weight_decay"]:
         weights = [local_part(p) for p in params]
         torch._foreach_mul_(weights, 1-lr*group["weight_decay"])
     product_decay = group.get("product_decay", 0)
-    if product_decay: decay_products(stepped_pairs(factors), lr*product_decay)
+    if product_decay:
+        decay_products(stepped_pairs(factors), lr*product_decay)
     for shape,pairs in same.items():
         of_B, of_A = (torch.stack([norms[p] for p in side]) for side in zip(*pairs))
         sizes = step_size(lr*rate_factor(shape, group["adjust_lr_fn"]), of_B, of_A).unbind()
@@ -170,5 +175,6 @@ def make_spectron(
     rest = [g for g in groups if not g["factors"]]
     made = [Spectron([g for g in groups if g["factors"]], lr, weight_decay)]
     adam = dict(betas=betas, eps=eps)
-    if rest: made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
+    if rest:
+        made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
     return CombinedOptimizer(*made)

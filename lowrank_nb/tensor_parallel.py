@@ -124,7 +124,8 @@ def _style(name:str, module:nn.Module)->ParallelStyle|None:
     last = name.rpartition(".")[2]
     factors = isinstance(module, LowRankLinear)
     if last.endswith("_layernorm"): return SplitNorm()
-    if last in _READ: return SplitFactors() if factors else ColwiseParallel(input_layouts=Shard(-1))
+    if last in _READ:
+        return SplitFactors() if factors else ColwiseParallel(input_layouts=Shard(-1))
     if last not in _JOIN: return None
     if factors: return SplitFactors(joins=True)
     return RowwiseParallel(output_layouts=Shard(-1), use_local_output=False)
@@ -158,7 +159,8 @@ def _check_modules(model:nn.Module)->None:
     for name,module in model.named_modules():
         linear = name.rpartition(".")[2] in _READ+_JOIN
         known = type(module) in kinds if linear else name in plan
-        if known or not (linear or list(module.parameters(recurse=False))): continue
+        if known or not (linear or list(module.parameters(recurse=False))):
+            continue
         raise InputError(f"model: no plan for a module, got {type(module).__name__} at {name}; "
                          "expected the layers of a llama: lowrank, cola, lost or dense")
 

@@ -77,7 +77,8 @@ def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str,
             n = int(ends[-1][-1])
             f.write(np.concatenate(ids).astype(dtype).tobytes())
     ends = np.concatenate(ends).astype(np.int64)
-    with _whole(stem.with_suffix(".ends.npy")) as f: np.save(f, ends, allow_pickle=False)
+    with _whole(stem.with_suffix(".ends.npy")) as f:
+        np.save(f, ends, allow_pickle=False)
     write_json(stem.with_suffix(".json"), dict(docs=len(ends), tokens=n), indent=None)
     return n
 
@@ -87,13 +88,16 @@ def _difference(old:dict, new:dict)->str: # empty: none
     for k in ("version", "max_length"):
         if old[k]!=new[k]: return f"{k} {old[k]}, not {new[k]}"
     column = old.get("column", "text") # older caches do not say
-    if column!=new["column"]: return f"the column {column}, not {new['column']}"
+    if column!=new["column"]:
+        return f"the column {column}, not {new['column']}"
     a, b = old["tokenizer"], new["tokenizer"]
-    if a["hash"]!=b["hash"]: return f"the tokenizer {a['name']}, not {b['name']}"
+    if a["hash"]!=b["hash"]:
+        return f"the tokenizer {a['name']}, not {b['name']}"
     if len(old["shards"])!=len(new["shards"]):
         return f"{len(old['shards'])} files, not {len(new['shards'])}"
     for a,b in zip(old["shards"], new["shards"]):
-        if a!=b: return f"{a['file']} of {a['size']} bytes, not {b['file']} of {b['size']}"
+        if a!=b:
+            return f"{a['file']} of {a['size']} bytes, not {b['file']} of {b['size']}"
     return ""
 
 def _begin(out:Path, plan:dict)->None:

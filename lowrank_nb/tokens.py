@@ -53,8 +53,10 @@ def _cache_lock()->Iterator[None]:
     "Let one process at a time fetch; the others find all files."
     folder = Path(HF_HUB_CACHE)/".locks"
     lock = contextlib.nullcontext()
-    with contextlib.suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
-    if os.access(folder, os.W_OK): lock = WeakFileLock(folder/"lowrank_nb_tokenizer.lock")
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK):
+        lock = WeakFileLock(folder/"lowrank_nb_tokenizer.lock")
     with lock: yield
 
 def _is_empty(tok:PreTrainedTokenizerBase)->bool:
@@ -159,7 +161,8 @@ def _cut(flat:np.ndarray, length:int)->list[np.ndarray]:
 # %% ../nbs/31_tokens.ipynb #2feb641b
 def _ids(docs:list, tok, max_length:int|None)->list[np.ndarray]:
     "Return the ids of documents, which are texts or whole documents' ids."
-    if not docs or isinstance(docs[0], str): return encode(tok, docs, max_length)
+    if not docs or isinstance(docs[0], str):
+        return encode(tok, docs, max_length)
     if max_length is None: return docs
     eos = np.int32(tok.eos_token_id)
     return [d if len(d)<=max_length else np.append(d[:max_length-1], eos) for d in docs]

@@ -53,13 +53,15 @@ def _cost_method(config:Config)->MethodFlags:
     method = spell_words(config.method)
     check_values(method)
     low_rank = method.parameterization or method.optimizer in SHORTHANDS
-    if low_rank and not method.loro_scope: return dataclasses.replace(method, loro_scope="all")
+    if low_rank and not method.loro_scope:
+        return dataclasses.replace(method, loro_scope="all")
     return method
 
 def _cost_model(config:Config)->PretrainedConfig:
     "Load the model's config; its own vocabulary stays unless a tokenizer was given."
     model = check_model(config.model)
-    if "tokenizer" in config.given: fit_vocabulary(model, load_tokenizer(config.model.tokenizer))
+    if "tokenizer" in config.given:
+        fit_vocabulary(model, load_tokenizer(config.model.tokenizer))
     return model
 
 # %% ../nbs/57_tools.ipynb #c6d39373

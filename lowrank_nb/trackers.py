@@ -33,7 +33,8 @@ def pick_trackers(
 )->list[str]:
     "Return the trackers to use. Raises `InputError` for a name that is unknown or not installed."
     if to.strip().lower()=="none": return []
-    if to.strip().lower()=="auto": return ["tensorboard"] if is_installed("tensorboard") else []
+    if to.strip().lower()=="auto":
+        return ["tensorboard"] if is_installed("tensorboard") else []
     names = [pick(name, ("auto", "none", *TRACKERS), "--report_to") for name in to.split(",")]
     if not set(names)<=set(TRACKERS):
         raise InputError(f"--report_to: auto and none cannot be combined, got {to}; "
@@ -54,7 +55,8 @@ def public_flags(
     "Select the flags that distinguish runs, in plain values and without folders of this machine."
     public = {}
     for name,value in flags.items():
-        if name in _PRIVATE or not isinstance(value, (str, int, float)): continue
+        if name in _PRIVATE or not isinstance(value, (str, int, float)):
+            continue
         public[name] = _last_parts(value) if name in _PATHS else value
     return public
 
@@ -71,7 +73,8 @@ class _TensorBoard:
         self.out.add_text("flags", "\n".join(f"    --{k} {v}" for k,v in flags.items()))
 
     def log(self, values:dict, step:int):
-        for key,value in values.items(): self.out.add_scalar(key, value, step)
+        for key,value in values.items():
+            self.out.add_scalar(key, value, step)
         # An evaluation is expensive: do not lose it if the process dies.
         if any(key.startswith("eval/") for key in values): self.out.flush()
 

@@ -38,13 +38,18 @@ def n_real(batch:dict)->int:
 class Callback:
     "Act on the events of a run. Callbacks with a smaller `order` go first."
     order = 0
-    def before_fit(self, trainer:"Trainer")->None: "Act before the first update."
-    def before_step(self, trainer:"Trainer")->None: "Act once `loss` and `norm` are known."
+    def before_fit(self, trainer:"Trainer")->None:
+        "Act before the first update."
+    def before_step(self, trainer:"Trainer")->None:
+        "Act once `loss` and `norm` are known."
     def after_update(self, trainer:"Trainer")->None: "Act after every update."
     def after_fit(self, trainer:"Trainer")->None: "Act after the last update."
-    def on_stop(self, trainer:"Trainer")->None: "Act when a signal or the data end the run early."
-    def on_fault(self, trainer:"Trainer")->None: "Act when a NaN or Inf ends the run."
-    def on_row(self, trainer:"Trainer", row:dict)->None: "Act on every row of the metrics."
+    def on_stop(self, trainer:"Trainer")->None:
+        "Act when a signal or the data end the run early."
+    def on_fault(self, trainer:"Trainer")->None:
+        "Act when a NaN or Inf ends the run."
+    def on_row(self, trainer:"Trainer", row:dict)->None:
+        "Act on every row of the metrics."
 
 # %% ../nbs/40_training.ipynb #d4edb109
 def _first(value:object)->object: return field(default=value, init=False)
@@ -143,7 +148,8 @@ def read(self:Trainer)->list[dict]: # micro-batches of this process
     received a signal, `InputError` if the data of any process failed."""
     self.position, batches, error = self.own_state(), [], None
     try:
-        while not self.signal and len(batches)<self.accumulation: batches.append(next(self.stream))
+        while not self.signal and len(batches)<self.accumulation:
+            batches.append(next(self.stream))
     except InputError as e: error = e
     stopped, failed = self.process.sum(float(self.signal>0), float(error is not None))
     if stopped or failed:
@@ -255,7 +261,8 @@ def stopping_on_signals(trainer:Trainer)->Iterator[None]:
     A second signal acts as it did before."""
     previous = {}
     def restore():
-        for number,handler in previous.items(): signal.signal(number, handler)
+        for number,handler in previous.items():
+            signal.signal(number, handler)
     def handle(number, frame):
         trainer.signal = number
         restore()

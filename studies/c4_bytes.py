@@ -102,7 +102,8 @@ def answers(method:str, extra:str, rates:tuple, best:float, rows:list[dict])->li
     had = tried(method, rows, extra)
     if not rates_of(had)>={*grid}: return first
     stable = rates_of(had) - {r["lr"] for r in had if not finished([r])}
-    if not stable: return [*first, Run(method, min(rates_of(had))/2, 0, STEPS, extra)]
+    if not stable:
+        return [*first, Run(method, min(rates_of(had))/2, 0, STEPS, extra)]
     more = [Run(method, lr, 0, STEPS, extra) for lr in next_rates(had)]
     return first + (more or seeds_at(method, best_rate(had), extra=extra))
 

@@ -125,7 +125,8 @@ def free_port()->int:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
-def exit_code(pid:int)->int: return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def exit_code(pid:int)->int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 def end(pids:list[int], stopped:int, sig:int, delay:float)->None:
     "Let the stopped process work for `delay` seconds, then send the signal to all."

@@ -48,7 +48,8 @@ def flags(name:str, args:argparse.Namespace, folder:Path)->list[str]:
     "Return the arguments of `run_c4`; later ones replace those of a recipe."
     size = "--model_config llama_9m" if args.tiny else "--model_config llama_60m --dtype bfloat16"
     rank = 32 if args.tiny else 128
-    if name!="dense": size += f" --loro_attn_rank {rank} --loro_mlp_rank {rank}"
+    if name!="dense":
+        size += f" --loro_attn_rank {rank} --loro_mlp_rank {rank}"
     warmup = max(1, args.steps//10)
     same = (f"--tokenizer {T5} --c4_local True --train_data_path {folder/'tokens'} "
             f"--val_data_path {TEXT.format('validation')} --packing --device {args.device} "

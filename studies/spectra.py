@@ -112,7 +112,8 @@ class Spectra(Callback):
                 if isinstance(layers[name], LowRankLinear):
                     self.balance[name].append([trainer.step, digits(imbalance(layers[name]), 3)])
         if trainer.step%EVERY==0:
-            for name,layer in layers.items(): self.record(name, layer, trainer.step)
+            for name,layer in layers.items():
+                self.record(name, layer, trainer.step)
 
     def record(self, name:str, layer:nn.Module, step:int):
         "Append one row of ranks and angles, and the whole spectrum of a shown layer."

@@ -11,4 +11,5 @@ from lowrank_nb.compare import Run, run_queue
 OUT = "nbs/results/spectron.jsonl"
 RATES = .02, .04, .08
 
-if __name__=="__main__": run_queue([Run("spectron", lr, steps=STEPS) for lr in RATES], SETTING, OUT)
+if __name__=="__main__":
+    run_queue([Run("spectron", lr, steps=STEPS) for lr in RATES], SETTING, OUT)
