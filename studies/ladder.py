@@ -14,7 +14,7 @@ The best rate is the one with the lowest loss of whole documents. It is searched
 factors of 2 that grows until the best is inside. The grid of a width begins around the best rate of
 the width below."""
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from c4_bytes import work
@@ -123,11 +123,18 @@ def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     method, extra, _ = LADDER[name]
     return [Once(method, best_rate(had), 0, steps, extra, width)]
 
+LATE = {"dense": (.004,), "naive from SVD": (.004,), "LORO from SVD": (.02, .04)}
+
+def longer(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
+    "List runs with the updates of width 48: does LORO only need more of them?"
+    steps = budget("dense", 48)
+    return [replace(run, steps=steps) for run in runs(name, width, LATE.get(name, ()))]
+
 # The queue
 
 STAGES = ( # the most important first
     [(grid, 32), (grid, 48), (predicted, 64), (seeded, 48), (grid, 64), (predicted, 96)]
-    + [(seeded, 64), (own_budget, 48), (own_budget, 64)]
+    + [(longer, 32), (seeded, 64), (own_budget, 48), (own_budget, 64)]
     + [(predicted, 128), (seeded, 32), (own_budget, 32), (grid, 96), (seeded, 96)]
     + [(own_budget, 96), (grid, 128), (seeded, 128), (own_budget, 128)]
     + [(predicted, 192), (own_budget, 192), (grid, 192)])
