@@ -72,7 +72,7 @@ def demo_figure(
     ax = fig.add_subplot()
     runs = {name: read_run(out/name) for name in names}
     draw_runs(ax, runs, smooth=smooth, style=method_style, unit="byte")
-    ax.set(title="LLaMA, 1M parameters at dense, bytes as tokens")
+    ax.set(title="LLaMA, 0.9M parameters if dense, bytes as tokens")
     return fig
 
 # %% ../nbs/56_demo.ipynb #ec7d6878
