@@ -48,7 +48,7 @@ def demo_table(
     names:Iterable[str]=DEMO,
 )->str:
     "Format size, loss and cost of the runs as a Markdown table."
-    head = ("run", "parameters", "validation loss (nats per byte)", "bits per byte", "tokens/s",
+    head = ("run", "parameters", "validation loss (nats per token)", "bits per byte", "tokens/s",
             "peak memory (MiB)")
     return markdown_table(head, [_row(name, read_json(out/name/"summary.json")) for name in names])
 
