@@ -100,7 +100,7 @@ def _check_run(method:str, setting:Setting)->list[str]: # lines about the data
 # %% ../nbs/58_compare_command.ipynb #0ac75914
 def report(
     out:Path,          # folder
-    rows:list[dict],   # all runs, tuning included
+    rows:list[dict],   # runs of the tuning, of one length
     final:list[dict],  # runs at the best rates
     unit:str="token",  # the figures' losses are in nats per token, or per "byte"
 )->None:
@@ -130,7 +130,8 @@ def run_comparison(
     final = compare(methods, setting, out/"rows.jsonl", flags.steps, range(flags.seeds),
                     flags.final_steps, grids, flags.jobs)
     unit = "byte" if setting.tokenizer=="bytes" else "token"
-    report(out, read_jsonl(out/"rows.jsonl"), final, unit)
+    tuned = [r for r in read_jsonl(out/"rows.jsonl") if r["steps"]==flags.steps]
+    report(out, tuned, final, unit)
     print((out/"table.md").read_text(encoding="utf-8"))
     print(f"rows, table and figures: {out}")
     return 0

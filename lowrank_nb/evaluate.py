@@ -82,8 +82,8 @@ class _LowNats(torch.autograd.Function):
             z = (xc@w.T).float()
             if b is not None: z += b
             lse = z.logsumexp(1, keepdim=True)
-            at = yc.clamp(min=0)[:, None]
             real = (yc!=-100)[:, None]
+            at = yc[:, None].where(real, 0) # other labels below 0 are an error, as in float32
             total += ((lse-z.gather(1, at))*real).sum()
             if not grads: continue
             dz = _softmax_minus_target(z, lse, at, real)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .core import log
 from .evaluate import LMLoss
 from .process import eager, rng_state, set_rng_state
-from .training import Callback, Trainer, n_targets
+from .training import Callback, Trainer, inputs_of, n_targets
 
 # %% ../nbs/42_nan_guard.ipynb #c6462df0
 def finite(
@@ -99,7 +99,7 @@ def _watched_pass(trainer:Trainer, batch:dict, scale:float)->str|None:
     model.zero_grad(set_to_none=True)
     net = eager(trainer.net) if trainer.sharded else LMLoss(model)
     with watching(model) as (order, bad), trainer.autocast():
-        nats, _ = net(batch["input_ids"].to(device), batch["labels"].to(device))
+        nats, _ = net(**inputs_of(batch, device))
     (nats*scale).backward()
     return fault_in(model, nats, order, bad)
 

@@ -62,7 +62,8 @@ def _muon(model, lr, weight_decay, others_lr=None, betas=BETAS, eps=1e-8, decay=
         made.append(Muon(inside, adjust_lr_fn="match_rms_adamw", **options))
     adam = dict(betas=betas, eps=eps)
     if rest:
-        made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
+        own = lr if others_lr is None else others_lr
+        made.append(adamw_for_others(rest, own, weight_decay, **adam))
     return CombinedOptimizer(*made)
 
 def _adafactor(model, lr, weight_decay, beta1=0.):

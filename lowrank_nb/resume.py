@@ -103,8 +103,18 @@ def _check_optimizer(optimizer:torch.optim.Optimizer, was:str|None, folder:str|P
     raise InputError(f"--optimizer: {folder} holds the state of {was}, got {now}; "
                      "expected the optimizer of the checkpoint")
 
-def _settings(optimizer:torch.optim.Optimizer)->list[dict]:
-    return [{k: v for k,v in g.items() if k not in _COUNTS} for g in optimizer.param_groups]
+# %% ../nbs/45_resume.ipynb #adb1f5d2
+# The groups of other optimizers may hold state beside their settings.
+_KNOWN = "lowrank_nb", "torch", "torchao", "transformers", "bitsandbytes"
+
+def _settings(trainer:Trainer)->list[dict]: # of each group
+    kept = _COUNTS
+    if getattr(trainer.scheduler, "cycle_momentum", False): kept += "betas", "momentum"
+    return [{k: v for k,v in group.items() if k not in kept and (_known(o) or k=="weight_decay")}
+            for o in inner_optimizers(trainer.optimizer) for group in o.param_groups]
+
+def _known(optimizer:torch.optim.Optimizer)->bool:
+    return type(optimizer).__module__.split(".")[0] in _KNOWN
 
 def _apply_settings(trainer:Trainer, settings:list[dict], rates:list[float])->None:
     "Let the flags of this run decide: rate, decay and the rest, not those of the checkpoint."
@@ -134,7 +144,7 @@ def resume(
         shared["optimizer"] = merge_optimizer_state(
             trainer.optimizer, shared["optimizer"], moments)
     _check_optimizer(trainer.optimizer, shared.get("optimizer_class"), folder)
-    settings, rates = _settings(trainer.optimizer), getattr(trainer.scheduler, "base_lrs", None)
+    settings, rates = _settings(trainer), getattr(trainer.scheduler, "base_lrs", None)
     trainer.optimizer.load_state_dict(shared["optimizer"])
     trainer.scheduler.load_state_dict(shared["scheduler"])
     _apply_settings(trainer, settings, rates)

@@ -176,5 +176,6 @@ def make_spectron(
     made = [Spectron([g for g in groups if g["factors"]], lr, weight_decay)]
     adam = dict(betas=betas, eps=eps)
     if rest:
-        made.append(adamw_for_others(rest, others_lr or lr, weight_decay, **adam))
+        own = lr if others_lr is None else others_lr
+        made.append(adamw_for_others(rest, own, weight_decay, **adam))
     return CombinedOptimizer(*made)

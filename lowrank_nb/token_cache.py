@@ -42,8 +42,20 @@ def fingerprint(tok:PreTrainedTokenizerBase)->str:
 
 def _shard(file:str)->dict: # the address of a remote file names its revision instead of a size
     if not os.path.isfile(file): return dict(file=file, size=None)
-    return dict(file=os.path.abspath(file), size=os.path.getsize(file))
+    return dict(file=os.path.abspath(file), size=os.path.getsize(file), sample=_sample(file))
 
+def _sample(file:str)->str:
+    "Hash pieces of a file: all of it up to 4 MB, else 64 pieces of 64 KB."
+    size, piece, n = os.path.getsize(file), 2**16, 64
+    starts = range(0, size, piece) if size<=piece*n else [i*(size-piece)//(n-1) for i in range(n)]
+    found = hashlib.sha256()
+    with Path(file).open("rb") as f:
+        for start in starts:
+            f.seek(start)
+            found.update(f.read(piece))
+    return found.hexdigest()
+
+# %% ../nbs/32_token_cache.ipynb #46a99843
 def _plan(source:TextSource, tok:PreTrainedTokenizerBase, max_length:int|None)->dict:
     "Return the content of cache.json."
     name = "bytes" if isinstance(tok, ByT5Tokenizer) else str(tok.name_or_path)
@@ -96,8 +108,10 @@ def _difference(old:dict, new:dict)->str: # empty: none
     if len(old["shards"])!=len(new["shards"]):
         return f"{len(old['shards'])} files, not {len(new['shards'])}"
     for a,b in zip(old["shards"], new["shards"]):
-        if a!=b:
+        if (a["file"], a["size"])!=(b["file"], b["size"]):
             return f"{a['file']} of {a['size']} bytes, not {b['file']} of {b['size']}"
+        if a.get("sample", b.get("sample"))!=b.get("sample"): # older caches have none
+            return f"other text in {a['file']}"
     return ""
 
 def _begin(out:Path, plan:dict)->None:
@@ -127,6 +141,9 @@ def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     if os.path.getsize(file)!=expected:
         raise InputError(f"{out}: {file} has changed, got {os.path.getsize(file)} bytes; "
                          f"expected {expected}, or a new cache")
+    if "sample" in shard and shard["sample"]!=_sample(file): # older caches have none
+        raise InputError(f"{out}: {file} has changed, got other text of the same size; "
+                         "expected a new cache")
 
 @dataclass
 class TokenSource(TextSource):

@@ -92,7 +92,8 @@ COST_COLUMNS = ["method", "optimizer", "parameters (M)", "training GFLOP a token
 def _optimizer_of(kind:str, own_kind:str, optimizer:str, config:Config)->str:
     "Choose the optimizer of a row."
     if kind==own_kind or optimizer!="loro_adamw": return optimizer
-    linear = kind!="dense" and not nonlinear(factorize_config(config.method, kind, config.given))
+    own = factorize_config(config.method, kind, config.given)
+    linear = kind not in ("dense", "dlr") and not nonlinear(own)
     return optimizer if linear else "adamw"
 
 def _cost_rows(config:Config, methods:str|None)->list[list[str]]:
