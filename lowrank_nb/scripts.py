@@ -70,7 +70,8 @@ def start_script(
     *args:object,    # its command line, `sys.argv[1:]`
     processes:int=2, # on this machine
 )->Script:
-    "Start a script on several processes, and return at once."
+    """Start a script on several processes, and return at once. A program that calls this needs
+    `if __name__=="__main__":`, as for any use of multiprocessing; a notebook does not."""
     server = multiprocessing.get_context(_METHOD)
     if _METHOD=="forkserver": server.set_forkserver_preload(["lowrank_nb"])
     folder = TemporaryDirectory()
