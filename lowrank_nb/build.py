@@ -153,16 +153,18 @@ def build_schedule(
     steps:int,    # updates
 )->torch.optim.lr_scheduler.LRScheduler:
     "Make the schedule of the learning rate."
-    warmup = training.warmup_steps
-    if training.max_train_tokens: warmup = min(warmup, steps-1)
-    if training.max_train_tokens and training.scheduler=="wsd":
-        warmup = min(warmup, steps-wsd_steps(steps, training.wsd_decay))
     return make_schedule(
-        optimizer, training.scheduler, steps, warmup_steps=warmup,
+        optimizer, training.scheduler, steps, warmup_steps=_warmup(training, steps),
         min_lr_ratio=training.min_lr_ratio, cycle_length=training.cosine_restart_freq,
         restart_warmup_steps=training.cosine_restart_warmup,
         lr_adjust_steps=training.lr_adjust_steps,
         lr_jag_after_warmup=training.lr_jag_after_warmup, wsd_decay=training.wsd_decay)
+
+def _warmup(training:TrainingFlags, steps:int)->int: # shorter if the tokens end first
+    longest = steps-1
+    if training.scheduler=="wsd": longest = steps - wsd_steps(steps, training.wsd_decay)
+    short = training.max_train_tokens and training.scheduler!="const"
+    return min(training.warmup_steps, longest) if short else training.warmup_steps
 
 # %% ../nbs/52_build.ipynb #60a62f36
 def _evaluation(checked:Checked, process:Process)->Evaluate:
@@ -252,11 +254,18 @@ def _batch_line(checked:Checked, world:int, steps:int)->str:
     return (f"batch: {training.total_batch_size} sequences of {length} tokens ({parts}), "
             f"{steps} updates, {rows}")
 
+# %% ../nbs/52_build.ipynb #b3d07c11
+def _warmup_line(training:TrainingFlags, steps:int)->list[str]:
+    length = _warmup(training, steps)
+    if length==training.warmup_steps: return []
+    return [f"--warmup_steps: shortened to {length}, got {training.warmup_steps}; "
+            f"--max_train_tokens ends the run after {steps} updates"]
+
 # %% ../nbs/52_build.ipynb #86a5cd17
-def _notes(checked:Checked, world:int, step:int)->list[str]:
-    "Write the lines about the vocabulary, the checkpoint, shards and ignored flags."
+def _notes(checked:Checked, world:int, steps:int, step:int)->list[str]:
+    "Write the lines about vocabulary, warm-up, checkpoint, shards and ignored flags."
     run = checked.config.run
-    notes = list(checked.notes)
+    notes = checked.notes + _warmup_line(checked.config.training, steps)
     at = f", update {step}" if step else ""
     if checked.checkpoint:
         notes += [f"resumed from {checked.checkpoint}{at}", *changed_flags(checked)]
@@ -300,7 +309,7 @@ def start_log(
             *_columns_line(model, factors), _batch_line(checked, process.world, steps),
             *rate_lines(model, base_shape(checked.config.training)),
             f"device: {process.device}, {processes}, {dtype}",
-            *_notes(checked, process.world, step)]
+            *_notes(checked, process.world, steps, step)]
 
 def _n_parameters(model:PreTrainedModel)->int:
     return sum(p.numel() for p in model.parameters())

@@ -78,7 +78,7 @@ def find_fault(
     process = trainer.process
     now = rng_state()
     found = []
-    scale = process.world/max(process.sum(sum(map(n_targets, trainer.batches)))[0], 1)
+    scale = process.world/process.sum(sum(map(n_targets, trainer.batches)))[0]
     set_rng_state(trainer.position["rng"])
     for i,batch in enumerate(trainer.batches):
         place = _watched_pass(trainer, batch, scale)

@@ -199,20 +199,23 @@ def gradients(
     batches:list[dict],   # micro-batches of this process
 )->tuple[float,int]:      # mean nats per predicted token, real tokens; both over all processes
     """Leave the gradient of the global batch's mean loss in `.grad`, clipped, and its norm in
-    `norm`. Each target counts the same."""
+    `norm`. Each target counts the same. Raises `InputError` if no token is predicted."""
     counts = sum(map(n_targets, batches)), sum(map(n_real, batches))
     targets, real = self.process.sum(*counts)
+    if not targets:
+        raise InputError(f"labels: no token to predict in update {self.step+1}, got {int(real)} "
+                         "real tokens; expected a sequence of two or more")
     world, total = self.process.world, 0.
     for i,batch in enumerate(batches):
         inputs = inputs_of(batch, self.process.device)
         waits = world>1 and i<len(batches)-1
         with no_sync(self.net) if waits else contextlib.nullcontext():
             with self.autocast(): nats, _ = self.net(**inputs)
-            (nats*(world/max(targets, 1))).backward()
+            (nats*(world/targets)).backward()
         total = total + nats.detach()
     norm = gradient_norm(self.model, self.clip).to(total)
     total, self.norm = torch.stack([total, norm]).tolist() # the host waits once, for both
-    return self.process.sum(total)[0]/max(targets, 1), int(real)
+    return self.process.sum(total)[0]/targets, int(real)
 
 # %% ../nbs/40_training.ipynb #df3244b0
 @patch
