@@ -11,6 +11,7 @@ from common import ROOT
 
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(['warm'])
+SERVER.set_executable(os.path.abspath(sys.executable))  # PATH may name it relative to here
 
 def start_server(env:dict[str,str])->None:
     "Start the server with an environment, which is that of every forked process."

@@ -193,6 +193,7 @@ def inputs_of(
     return {k: v.to(device, non_blocking=True) for k,v in batch.items()
             if torch.is_tensor(v) and k!="n_bytes"}
 
+# %% ../nbs/40_training.ipynb #b3d07c23
 @patch
 def gradients(
     self:Trainer,
