@@ -3,9 +3,12 @@
 Importing them takes several seconds. A server imports them once and forks for every check."""
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from types import SimpleNamespace
+from unittest.mock import patch
 
 from common import ROOT
 
@@ -54,3 +57,31 @@ def run_c4(argv:list[str])->None:
     "Run a training command, as `python run_c4.py` does."
     from lowrank_nb.run_c4 import main
     sys.exit(main(argv))
+
+FORK = multiprocessing.get_context('fork')
+
+def _as_rank(argv:list[str], place:dict[str,str])->None:
+    os.environ.update(place)
+    run_c4(argv)
+
+def run_c4_twice(argv:list[str])->None:
+    "Run a training command on two processes, as torchrun does."
+    from torch.distributed.elastic.utils.distributed import get_free_port
+    place = dict(WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                 MASTER_PORT=str(get_free_port()))
+    ranks = [FORK.Process(target=_as_rank, args=(argv, place | dict(RANK=r, LOCAL_RANK=r)))
+             for r in '01']
+    for process in ranks: process.start()
+    for process in ranks: process.join()
+    sys.exit(max(abs(process.exitcode) for process in ranks))
+
+def demo(argv:list[str])->None:
+    "Run `lowrank_demo`, whose runs are forked as well."
+    import lowrank_nb.demo
+    def run(command:list[str])->subprocess.CompletedProcess:
+        process = FORK.Process(target=run_c4, args=(command[command.index('-c')+2:],))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(command, process.exitcode)
+    with patch('lowrank_nb.demo.subprocess', SimpleNamespace(run=run)):
+        sys.exit(lowrank_nb.demo.demo_main(argv))
