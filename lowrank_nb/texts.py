@@ -118,7 +118,7 @@ def _paragraphs(file:IO, name:str)->Iterator[str]:
     for line in io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"):
         if "\0" in line: raise InputError(f"{name}: not text, got zero bytes; expected UTF-8")
         if "\ufffd" in line and not warned:
-            log.warning(f"{name}: has bytes that are not UTF-8; they are read as U+FFFD")
+            log.warning(f"{name}: has U+FFFD, perhaps in place of bytes that are not UTF-8")
             warned = True
         if line.strip(): part.append(line)
         elif part:
