@@ -215,8 +215,9 @@ class LowRankConfig(PretrainedConfig):
         fields = current_format(config_dict)
         base_type = fields.get("base_type")
         if base_type not in transformers.CONFIG_MAPPING:
-            raise InputError(f"base_type: no architecture of Transformers, got {base_type!r}; "
-                             "expected one such as 'llama'")
+            raise InputError(f"base_type: unknown to Transformers, got {base_type!r}; expected one "
+                             "such as 'llama', or a class of your own that is registered "
+                             "(AutoConfig, AutoModelForCausalLM)")
         return _register(transformers.CONFIG_MAPPING[base_type]).from_dict(fields, **kwargs)
 
 def register()->None:
