@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .core import InputError, log
-from .evaluate import evaluate, in_step
+from .evaluate import evaluate
 from .files import append_jsonl, read_jsonl
 from .optimizers import refresh_moments
 from .training import Callback, Trainer
@@ -161,7 +161,6 @@ def run(self:Evaluate, trainer:Trainer)->None:
 def score(self:Evaluate, trainer:Trainer, batches:list[dict])->dict: # what evaluate returns
     "Evaluate on some batches; a signal cuts them short."
     process, batches = trainer.process, _until_signal(trainer, batches)
-    if trainer.sharded: batches = in_step(batches, process.sum)
     return evaluate(trainer.loss_module, batches, process.device, trainer.autocast)
 
 def _of_windows(found:dict)->dict:

@@ -9,6 +9,7 @@ __all__ = ['PLAIN_HEAD', 'nats_of_logits', 'head_of', 'nats_of_hidden', 'LMLoss'
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -198,11 +199,13 @@ def evaluate(
     autocast:Callable|None=None,        # makes the context to compute in; None: none
 )->dict:                                # loss (nats per token), ppl, tokens, bytes, bits_per_byte
     """Compute total nats / total tokens over all processes, in eval mode; every process must
-    call it. The mode of every module is restored, also if a batch fails. A batch has input_ids and
-    labels (b, L), other inputs of the model if there are any, and n_bytes, the UTF-8 bytes that it
-    scores; without n_bytes, bytes and bits_per_byte are None.
+    call it, with any number of batches. The mode of every module is restored, also if a batch
+    fails. A batch has input_ids and labels (b, L), other inputs of the model if there are any, and
+    n_bytes, the UTF-8 bytes that it scores; without n_bytes, bytes and bits_per_byte are None.
     Raises `InputError` if there is no token to predict."""
     device = device or next(model.parameters()).device
+    if any(isinstance(p, DTensor) for p in model.parameters()):
+        batches = in_step(batches, partial(_sum, device=device))
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try: totals = _totals(model, batches, device, autocast or nullcontext)
@@ -221,7 +224,7 @@ def evaluate(
 
 # %% ../nbs/35_evaluate.ipynb #5c72f742
 def in_step(
-    batches:Iterable[dict], # this process's own, for evaluate
+    batches:Iterable[dict], # this process's own
     total:Callable,         # sums numbers over the processes, as Process.sum does
 )->Iterator[dict]:
     "Yield the batches, then empty ones until every process has reached its end."
@@ -231,3 +234,8 @@ def in_step(
         batch = next(batches, None)
         if not total(float(batch is not None))[0]: return
         yield batch or dict(input_ids=ids, labels=torch.full_like(ids, -100), n_bytes=0)
+
+def _sum(x:float, device:torch.device)->list[float]: # over the processes
+    t = torch.tensor([x], device=device)
+    dist.all_reduce(t)
+    return t.tolist()

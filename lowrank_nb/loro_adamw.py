@@ -14,15 +14,16 @@ import torch
 import torch.distributed as dist
 from fastcore.basics import patch
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from .adam import adam_step, correction, directions, load_wide
 from .core import InputError, log, pick
 from .exact_steps import exact_updates, exact_updates_sharded, exact_updates_shared
-from .exact_steps import local_part, mesh_dim
+from .exact_steps import by_mesh, local_part, mesh_dim
 from .lowrank import LowRankLinear, without_autocast
-from .product_decay import decay_products, is_frozen, stepped_pairs
+from .product_decay import check_pairs, decay_products, is_frozen, stepped_pairs
 
 # %% ../nbs/22_loro_adamw.ipynb #4566fd12
 def _factor_layers(model:nn.Module)->list[LowRankLinear]:
@@ -83,7 +84,7 @@ def param_groups(
     if regular: groups.append(dict(params=regular, factors=False))
     for (rank,nonlinear,shifted),ps in by_rank.items():
         group = dict(params=ps, factors=True, rank=rank, hidden_size=hidden,
-                     nonlinear=nonlinear, shifted=shifted)
+                     n_factors=len(ps), nonlinear=nonlinear, shifted=shifted)
         groups.append(group)
     if weight_decay is not None:
         for group in groups: group["weight_decay"] = weight_decay
@@ -168,7 +169,7 @@ class LOROAdamW(Optimizer):
         lr_scaler:float|str=-1,   # scale of lazy steps; -1 or 'auto': rank / hidden_size
         refresh:str|None="auto",  # all, lrk or reg; None: never; auto: never for eucl, else all
         refresh_every:int|None=None, # updates between refreshes; None: as exact_every
-        share:bool=True,          # split exact steps across processes that hold the same factors
+        share:bool=False,         # split exact steps across processes: all hold the same factors
     ):
         """Raises `InputError` for settings out of range, and unless the type is eucl if there is no
         pair of factors or a pair without a product."""
@@ -195,7 +196,9 @@ def add_param_group(self:LOROAdamW, param_group:dict)->None:
         raise InputError(f"{option}: LOROAdamW has no such option, got True; expected False")
     if any(torch.is_tensor(p) and p.is_complex() for p in group["params"]):
         raise InputError("params: complex numbers, got complex parameters; expected real ones")
-    if group["factors"] and group["loro_type"]!="eucl": _check_pairs(group)
+    riemannian = group["factors"] and group["loro_type"]!="eucl"
+    if riemannian or group["product_decay"]: check_pairs(group)
+    if riemannian: _check_pairs(group)
     Optimizer.add_param_group(self, param_group)
 
 @patch
@@ -219,8 +222,11 @@ def __setstate__(self:LOROAdamW, state:dict)->None:
 
 @patch
 def load_state_dict(self:LOROAdamW, state_dict:dict)->None:
-    "Load moments and settings; moments stay float32 for bfloat16 weights."
+    """Load moments and settings; moments stay float32 for bfloat16 weights. `share` stays, since it
+    describes the processes of this run."""
+    share = [group["share"] for group in self.param_groups]
     load_wide(self, state_dict)
+    for group,own in zip(self.param_groups, share): group["share"] = own
 
 # %% ../nbs/22_loro_adamw.ipynb #6d12da4d
 @patch
@@ -268,6 +274,18 @@ def _split(counts:dict, chosen:list)->tuple[dict,dict]: # step count -> paramete
             (inside if p in chosen else outside).setdefault(t, []).append(p)
     return inside, outside
 
+# %% ../nbs/22_loro_adamw.ipynb #b3d08a02
+@patch
+def _only_makes_state(self:LOROAdamW)->bool:
+    "Make zero moments for a first step without rate and gradients; say whether it was one."
+    groups = self.param_groups
+    if self.state or any(float(group["lr"]) for group in groups): return False
+    params = [p for group in groups for p in group["params"] if p.grad is not None]
+    if any(local_part(p.grad).any() for p in params): return False
+    for group in groups: self._by_count(group)
+    for p in params: self.state[p]["step"] = 0
+    return True
+
 # %% ../nbs/22_loro_adamw.ipynb #470b4961
 @patch
 def _directions(self:LOROAdamW, group:dict, counts:dict)->dict: # parameter -> direction, step size
@@ -300,15 +318,14 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
 def _replace(self:LOROAdamW, pairs:list, jobs:list[tuple], share:bool)->None:
     "Make the jobs of pairs, and copy the results into their factors."
     with without_autocast(jobs[0][0]):
-        made = self._many(pairs, share)(jobs, self.last_routes)
-    for (B,A),(b,a) in zip(pairs, made):
-        local_part(B).copy_(b)
-        local_part(A).copy_(a)
+        for mesh,places in by_mesh([B for B,_ in pairs]).items():
+            made = _many(mesh, share)([jobs[i] for i in places], self.last_routes)
+            for i,new in zip(places, made):
+                for x,y in zip(pairs[i], new): local_part(x).copy_(y)
 
-@patch
-def _many(self:LOROAdamW, pairs:list, share:bool)->Callable:
+def _many(mesh:DeviceMesh|None, share:bool)->Callable:
     "Choose who makes the exact updates: this process, all of them, or all on sharded pairs."
-    if isinstance(pairs[0][0], DTensor): return exact_updates_sharded
+    if mesh is not None: return exact_updates_sharded
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size()>1
     return exact_updates_shared if share and several else exact_updates
 
@@ -357,8 +374,8 @@ def loss_of(closure:Callable|None)->float|None:
 def step(self:LOROAdamW, closure:Callable|None=None)->float|None:
     "Make one update."
     loss = loss_of(closure)
-    self.last_exact = False
-    self.last_routes = []
+    self.last_exact, self.last_routes = False, []
+    if self._only_makes_state(): return loss
     for g in self.param_groups:
         counts = self._by_count(g)
         g["updates"] += 1

@@ -20,10 +20,10 @@ from torch.optim import Optimizer
 
 from .adam import load_wide
 from .core import InputError, pick
-from .exact_steps import assign_jobs, exchange, local_part, part_shapes
+from .exact_steps import assign_jobs, by_mesh, exchange, local_part, part_shapes
 from .exact_steps import shard_group, sharded_dim
 from .loro_adamw import loss_of
-from .product_decay import decay_products, stepped_pairs
+from .product_decay import check_pairs, decay_products, stepped_pairs
 
 # %% ../nbs/26_muon.ipynb #ebda6c38
 COEFFICIENTS = 3.4445, -4.7750, 2.0315 # of Muon, for few iterations
@@ -153,7 +153,9 @@ class Muon(Optimizer):
             self.param_groups.pop()
             raise
 
-    def _check_group(self, group:dict)->None: _check_matrices(group["params"])
+    def _check_group(self, group:dict)->None:
+        _check_matrices(group["params"])
+        if group.get("product_decay"): check_pairs(group)
 
 # %% ../nbs/26_muon.ipynb #fdfc3e4e
 @patch
@@ -181,9 +183,13 @@ def _directions(self:Muon, group:dict, params:list)->list[Tensor]:
     _check_matrices(params)
     how = dict(coefficients=group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
     momenta = self._momenta(group, params)
-    sharded = isinstance(params[0], DTensor)
-    if sharded: return orthogonalize_sharded(params, momenta, **how)
-    return orthogonalize(momenta, **how)
+    done = {}
+    for mesh,places in by_mesh(params).items(): # a part of the model may be whole
+        ps, parts = ([xs[i] for i in places] for xs in (params, momenta))
+        if mesh is None: new = orthogonalize(parts, **how)
+        else: new = orthogonalize_sharded(ps, parts, **how)
+        done |= dict(zip(places, new))
+    return [done[i] for i in range(len(params))]
 
 # %% ../nbs/26_muon.ipynb #03c08da0
 @patch

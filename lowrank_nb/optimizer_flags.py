@@ -35,7 +35,7 @@ def optimizer_options(
     if training.rate_transfer: options["base"] = base_shape(training)
     if optimizer=="loro_adamw": options |= dict(
         loro_type=method.loro_type, exact_every=method.loro_freq, lr_scaler=method.loro_lr_scaler,
-        refresh=method.loro_refresh, refresh_every=method.loro_refresh_freq or 0)
+        refresh=method.loro_refresh, refresh_every=method.loro_refresh_freq or 0, share=True)
     return {name: value for name,value in options.items() if name in arguments_of(optimizer)}
 
 def lazy_options(options:dict)->dict:

@@ -137,7 +137,8 @@ def rate_lines(model:nn.Module, base:BaseShape|None)->list[str]:
 
 def _scaled(group:dict, params:list, lr:float, x:float)->dict:
     decays = {k: group[k]/x for k in ("weight_decay", "product_decay") if k in group}
-    return {**group, **decays, "params": params, "lr": lr*x}
+    whole = dict(params=params, n_factors=len(params)) # a group of A has no pairs to check
+    return {**group, **decays, **whole, "lr": lr*x}
 
 # %% ../nbs/28_rate_transfer.ipynb #be587a23
 @torch.no_grad()

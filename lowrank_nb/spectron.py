@@ -16,10 +16,10 @@ from torch.distributed.tensor import DTensor
 
 from .combined import CombinedOptimizer
 from .core import InputError
-from .exact_steps import local_part, shard_group, sharded_dim
+from .exact_steps import by_mesh, local_part, shard_group, sharded_dim
 from .loro_adamw import param_groups
 from .muon import COEFFICIENTS, Muon, adamw_for_others, rate_factor
-from .product_decay import decay_products, stepped_pairs
+from .product_decay import check_pairs, decay_products, stepped_pairs
 
 # %% ../nbs/27_spectron.ipynb #f800cffc
 def step_size(
@@ -100,21 +100,24 @@ class Spectron(Muon):
         super()._check_group(group)
         if group.get("shifted"):
             raise _no_pairs("dlr, whose residual the bound does not count")
-        fit = all(B.shape[1]==A.shape[0] for B,A in zip(params[::2], params[1::2]))
-        if not fit: raise _no_pairs("matrices that have no product")
+        check_pairs(group)
 
 # %% ../nbs/27_spectron.ipynb #5ad283e3
-def _rows_group(p:Tensor)->dist.ProcessGroup|None:
-    "Return the processes that have the rows of a parameter, or None for a whole one."
-    if not isinstance(p, DTensor): return None
-    if sharded_dim(p)==0: return shard_group(p)
-    raise InputError(f"params: factors must be sharded by rows, got {p.placements}; "
-                     "expected fully_shard without shard_placement_fn")
+def _rows_group(params:list)->dist.ProcessGroup|None:
+    "Return the processes that have the rows of all parameters, or None for whole ones."
+    for p in params:
+        if not isinstance(p, DTensor) or sharded_dim(p)==0: continue
+        raise InputError(f"params: factors must be sharded by rows, got {p.placements}; "
+                         "expected fully_shard without shard_placement_fn")
+    if len(by_mesh(params))>1:
+        raise InputError("params: some factors are sharded in another way, got "
+                         f"{len(by_mesh(params))} meshes (None: whole); expected one for all")
+    return shard_group(params[0]) if isinstance(params[0], DTensor) else None
 
 @patch
 def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its norm
     "Estimate spectral norms, and keep the vectors for the next step."
-    same, steps = {}, 1
+    rows, same, steps = _rows_group(params), {}, 1
     for p in params:
         part = local_part(p)
         wide = torch.promote_types(p.dtype, torch.float32)
@@ -124,8 +127,7 @@ def _norms(self:Spectron, params:list)->dict[Tensor,Tensor]: # parameter -> its 
         same.setdefault((p.shape, wide, part.device), []).append(p)
     stacks = [torch.stack([local_part(p).to(dtype) for p in ps]) for (_,dtype,_),ps in same.items()]
     old = [[self.state[p]["vector"] for p in ps] for ps in same.values()]
-    norms, vectors = power_iterations(stacks, [torch.stack(vs) for vs in old], steps,
-                                      _rows_group(params[0]))
+    norms, vectors = power_iterations(stacks, [torch.stack(vs) for vs in old], steps, rows)
     for vs,new in zip(old, vectors):
         torch._foreach_copy_(vs, list(new.unbind()))
     return {p: s for ps,found in zip(same.values(), norms) for p,s in zip(ps, found.unbind())}
