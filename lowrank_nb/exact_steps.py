@@ -51,10 +51,10 @@ def _on_threads(jobs:list[tuple], routes:list|None, threads:int)->list[tuple[Ten
 
 # %% ../nbs/21_exact_steps.ipynb #6f7665fe
 def exact_updates(
-    jobs:list[tuple],        # (B, A, dB, dA, lr) each
-    routes:list|None=None,   # gets the route of each update, see fast_exact_update
+    jobs:list[tuple],        # (B, A, dB, dA, lr) each: B, dB (out, rank) and A, dA (rank, in)
+    routes:list|None=None,   # gets the routes; on threads in the order in which the updates end
 )->list[tuple[Tensor,Tensor]]: # the new (B, A) of each job
-    """Make many exact updates: on a GPU those of one shape at once, on a CPU one after the other,
+    """Make many exact updates: on a GPU those of one rank at once, on a CPU one after the other,
     or one matrix on each thread."""
     if not jobs or jobs[0][0].device.type!="cpu":
         return fast_exact_updates(jobs, routes)

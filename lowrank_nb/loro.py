@@ -55,9 +55,10 @@ def exact_update_dense(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->Tens
 # %% ../nbs/02_loro.ipynb #29f71eec
 @torch.no_grad()
 def exact_update_qr(B:Tensor, A:Tensor, dB:Tensor, dA:Tensor, lr:float)->tuple[Tensor,Tensor]:
-    "Compute the exact update in factored form, O((out+in) r² + r³); signs of columns stay open."
-    Q = torch.linalg.qr(torch.cat([B, dB], 1))[0]      # (out,2r)
-    P = torch.linalg.qr(torch.cat([A.T, dA.T], 1))[0]  # (in,2r)
+    """Compute the exact update in factored form, O((out+in) r² + r³). Arguments as in
+    `tangent_step`. Returns balanced B (out, rank) and A (rank, in); signs of columns stay open."""
+    Q = torch.linalg.qr(torch.cat([B, dB], 1))[0]      # (out, min(out, 2r))
+    P = torch.linalg.qr(torch.cat([A.T, dA.T], 1))[0]  # (in, min(in, 2r))
     b, a = retract(tangent_step(Q.T@B, A@P, Q.T@dB, dA@P, lr), B.shape[1])
     return Q@b, a@P.T
 

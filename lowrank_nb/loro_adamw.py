@@ -66,7 +66,7 @@ def param_groups(
     hidden_size:int|None=None, # the lr scaler's denominator; None: the model config's
     weight_decay:float|None=None, # None: that of the optimizer
     decay:str="factors",       # product: decay of B A, which only the optimizers here know
-)->list[dict]:                 # the regular group, then one per rank: B1, A1, B2, A2, ...
+)->list[dict]: # the regular group, then one per rank and kind of layer: B1, A1, B2, A2, ...
     """Sort trainable parameters into the groups that `LOROAdamW` and `refresh_moments` understand.
     Raises `InputError` for an unknown `decay`, or if a layer lacks the product that decays."""
     decay = pick(decay, DECAYS, "decay")
@@ -209,7 +209,7 @@ def _check_factors(self:LOROAdamW, loro_type:str, refresh:str|None)->None:
                          "or loro_type='eucl'")
     if not refresh:
         what = "exact updates" if loro_type=="loro" else "balanced factors"
-        log.info(f"{what} without a refresh: moments outlive the basis they were taken in")
+        log.info(f"{what} without a refresh: Adam's moments keep the old basis of the factors")
 
 # %% ../nbs/22_loro_adamw.ipynb #b41cbd90
 @patch
@@ -263,7 +263,7 @@ def _lists(self:LOROAdamW, ps:list)->tuple[list,list,list]:
 
 # %% ../nbs/22_loro_adamw.ipynb #6c18e6c9
 def _half_frozen(params:list)->list: # factors in B1, A1, B2, A2, ...
-    "List the pairs of which one factor is frozen: the other has no exact step."
+    "List the factors of all pairs in which a factor is frozen: these pairs have no exact step."
     pairs = zip(params[::2], params[1::2])
     return [p for pair in pairs if any(map(is_frozen, pair)) for p in pair]
 

@@ -36,14 +36,17 @@ def inner_products(
     return InnerProducts(B.T@B, B.T@dB, dB.T@dB, A@A.T, A@dA.T, dA@dA.T)
 
 def stacked_products(
-    jobs:list, # (B, A, dB, dA) each, of one shape
+    jobs:list, # (B, A, dB, dA) each, of one rank; out and in may differ
 )->InnerProducts:
     "Stack the tables of several matrices. The tall matrices themselves are not copied."
     return InnerProducts(*map(torch.stack, zip(*(inner_products(*job) for job in jobs))))
 
 # %% ../nbs/03_loro_fast.ipynb #71064a24
 def combine(
-    B:Tensor, A:Tensor, dB:Tensor, dA:Tensor,
+    B:Tensor,    # (out, rank)
+    A:Tensor,    # (rank, in)
+    dB:Tensor,   # (out, rank) direction for B
+    dA:Tensor,   # (rank, in) direction for A
     coefs:tuple, # (S_B, T_B, S_A, T_A), each (rank, rank)
 )->tuple[Tensor,Tensor]: # new factors B and A
     "Combine the old factors and the directions into the new factors."
@@ -179,7 +182,8 @@ def _whitener(G:Tensor, cutoff:float)->Tensor:
 
 # %% ../nbs/03_loro_fast.ipynb #a35ca267
 def _perpendicular_basis(X:Tensor, dd:Tensor, along:Tensor, cutoff:float)->tuple[Tensor,Tensor]:
-    "Return a basis of Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."
+    """Return Q and s such that the columns of Y Q/s are an orthonormal basis of those of
+    Y = (I - U Uᵀ) D X, given dd = DᵀD and along = Uᵀ D."""
     whole = X.T@dd@X
     inside = along@X
     return _basis(whole - inside.T@inside, cutoff*whole.trace())
@@ -203,11 +207,11 @@ def _top_factors(Z:Tensor, r:int, dtype:torch.dtype)->tuple[Tensor,Tensor]:
 
 # %% ../nbs/03_loro_fast.ipynb #0aaa7461
 def coefs_by_svd(
-    G:InnerProducts,    # in float64 unless the factors are well-conditioned
+    G:InnerProducts,    # of one matrix, in float64 unless the factors are well-conditioned
     lr:float,
     cutoff:float=1e-13, # share of the trace below which eigenvalues of BᵀB and AAᵀ count as zero
     dtype:torch.dtype=torch.float32, # of the one SVD
-)->tuple:               # coefficients for combine
+)->tuple:               # (S_B, T_B, S_A, T_A) for combine, each (rank, rank)
     """Compute the exact update by an SVD of M in orthonormal bases, with pseudo-inverses.
     The default `cutoff` drops singular values below 3e-7 of the factor's norm."""
     XB, XA = _whitener(G.BB, cutoff), _whitener(G.AA, cutoff) # U = B XB, V = Aᵀ XA
@@ -234,7 +238,7 @@ def _all_finite(G:InnerProducts)->Tensor:
     return squares.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
 
 def _try_sweeps(jobs:list, lr:float, wait:bool)->tuple[InnerProducts,tuple|None,Tensor]:
-    "Return the tables, the coefficients, and the flags (n, 3) of jobs of one shape."
+    "Return the tables, the coefficients, and the flags (n, 3) of jobs of one rank and step size."
     G = stacked_products(jobs)
     *inverses, trusted = gram_inverses(G)
     try: coefs, arrived = coefs_by_sweeps(G, *inverses, trusted, lr, wait=wait)

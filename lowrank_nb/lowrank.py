@@ -213,10 +213,10 @@ class LowRankLinear(_Product):
 
 # %% ../nbs/01_lowrank.ipynb #2f8b5c6a
 def agree(
-    x:Tensor,    # drawn on every process
+    x:Tensor,    # indices drawn on every process, changed in place
     like:Tensor, # a parameter of the layer
 )->Tensor:
-    "Give `x` the numbers of process 0 if the layer is sharded, since processes draw others then."
+    "Copy `x` from process 0 to all others, in place, if the layer is sharded. Return `x`."
     if hasattr(like, 'device_mesh'): dist.broadcast(x, 0)
     return x
 

@@ -104,7 +104,7 @@ def orthogonalize_sharded(
 ADJUST = "original", "match_rms_adamw"
 
 def rate_factor(
-    shape:tuple, # of the matrix
+    shape:tuple, # (rows, columns) of the matrix
     adjust:str,  # original or match_rms_adamw
 )->float:
     "Return Muon's factor of the learning rate for a shape."

@@ -65,8 +65,8 @@ class _Sparse(LowRankLinear):
 
 # %% ../nbs/06_sltrain.ipynb #e8329f3a
 class SLTrainLinear(_Sparse):
-    """Compute x Wᵀ (+ bias) with W = alpha/rank B A + S.
-    `S` holds `n_values` trained values, `support` their indices in the flattened W."""
+    """Compute x Wᵀ (+ bias), x (..., in), W (out, in) = alpha/rank B A + S; alpha None: B A + S.
+    `S` (n_values,) holds trained values, `support` (n_values,) their indices in the flattened W."""
     @classmethod
     def from_linear(cls, linear:nn.Linear, rank:int, density:float=0.03, alpha:float|None=None,
         init:str='lora', generator:torch.Generator|None=None)->LowRankLinear:

@@ -24,9 +24,9 @@ from .product_decay import check_pairs, decay_products, stepped_pairs
 # %% ../nbs/27_spectron.ipynb #f800cffc
 def step_size(
     bound:float,   # eta: the largest spectral norm of the product's step
-    norm_B:Tensor,
-    norm_A:Tensor,
-)->Tensor:         # at most 1
+    norm_B:Tensor, # (k,), or a scalar: spectral norms of k factors B
+    norm_A:Tensor, # the same shape: those of A
+)->Tensor:         # the same shape, at most 1
     "Return Spectron's step size of both factors, from their spectral norms."
     return (bound/(norm_B+norm_A+1)).clamp(max=1)
 

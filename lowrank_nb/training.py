@@ -169,7 +169,7 @@ def own_state(self:Trainer)->dict:
 def gradient_norm(
     model:nn.Module,
     clip:float=0., # largest norm; 0: no clipping
-)->torch.Tensor:   # with clipping the L2 norm before it, else the largest entry; a scalar
+)->torch.Tensor:   # the L2 norm before clipping; without it the largest absolute entry; a scalar
     "Clip the whole gradient and measure it."
     if clip: norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     else:
