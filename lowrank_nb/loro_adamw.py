@@ -275,13 +275,17 @@ def _split(counts:dict, chosen:list)->tuple[dict,dict]: # step count -> paramete
     return inside, outside
 
 # %% ../nbs/22_loro_adamw.ipynb #b3d08a02
+def _is_zero(x:torch.Tensor)->bool: # on every process the same, also if sharded
+    norm = x.norm()
+    return not (norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
 @patch
 def _only_makes_state(self:LOROAdamW)->bool:
     "Make zero moments for a first step without rate and gradients; say whether it was one."
     groups = self.param_groups
     if self.state or any(float(group["lr"]) for group in groups): return False
     params = [p for group in groups for p in group["params"] if p.grad is not None]
-    if any(local_part(p.grad).any() for p in params): return False
+    if not all(_is_zero(p.grad) for p in params): return False
     for group in groups: self._by_count(group)
     for p in params: self.state[p]["step"] = 0
     return True

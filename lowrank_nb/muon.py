@@ -153,11 +153,12 @@ class Muon(Optimizer):
             self.param_groups.pop()
             raise
 
-    def _check_group(self, group:dict)->None:
-        _check_matrices(group["params"])
-        if group.get("product_decay"): check_pairs(group)
-
 # %% ../nbs/26_muon.ipynb #fdfc3e4e
+@patch
+def _check_group(self:Muon, group:dict)->None:
+    _check_matrices(group["params"])
+    if group.get("product_decay"): check_pairs(group)
+
 @patch
 def load_state_dict(self:Muon, state_dict:dict)->None:
     "Load momentum and settings, also those of `torch.optim.Muon`."
@@ -177,6 +178,7 @@ def _momenta(self:Muon, group:dict, params:list)->list[Tensor]:
     if not group["nesterov"]: return buffers
     return list(torch._foreach_lerp(grads, buffers, group["momentum"]))
 
+# %% ../nbs/26_muon.ipynb #b3d08c01
 @patch
 def _directions(self:Muon, group:dict, params:list)->list[Tensor]:
     "Return this process's parts of the orthogonalized momenta."

@@ -210,6 +210,12 @@ def arguments_of(
     parameters = inspect.signature(OPTIMIZERS[name]).parameters.values()
     return {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"model", "cls"}
 
+def _check_sharded(name:str, model:nn.Module)->None:
+    sharded = any(isinstance(p, DTensor) for p in model.parameters())
+    if sharded and name not in SHARDED:
+        raise InputError(f"model: {name} needs whole weights, got sharded ones; "
+                         f"expected one of {', '.join(SHARDED)}")
+
 # %% ../nbs/29_optimizers.ipynb #c6fd30a1
 def make_optimizer(
     name:str,                # a key of `OPTIMIZERS`, in any case
@@ -228,10 +234,7 @@ def make_optimizer(
     galore_adamw, apollo and fira take rank, update_proj_gap, scale and proj_type.
     Raises `InputError` for an unknown name or argument, or for a missing library."""
     name = pick(name, OPTIMIZERS, "--optimizer")
-    sharded = any(isinstance(p, DTensor) for p in model.parameters())
-    if sharded and name not in SHARDED:
-        raise InputError(f"model: {name} needs whole weights, got sharded ones; "
-                         f"expected one of {', '.join(SHARDED)}")
+    _check_sharded(name, model)
     known = arguments_of(name)
     if "beta1" in known or beta1: kwargs["beta1"] = beta1
     unknown = sorted(set(kwargs)-known)
