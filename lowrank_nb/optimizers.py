@@ -67,6 +67,7 @@ def _muon(model, lr, weight_decay, others_lr=None, betas=BETAS, eps=1e-8, decay=
         made.append(adamw_for_others(rest, own, weight_decay, **adam))
     return CombinedOptimizer(*made)
 
+# %% ../nbs/29_optimizers.ipynb #b3d08d01
 def _adafactor(model, lr, weight_decay, beta1=0.):
     groups = param_groups(model, weight_decay=weight_decay)
     fixed = dict(relative_step=False, scale_parameter=False, warmup_init=False)
