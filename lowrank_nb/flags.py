@@ -17,7 +17,7 @@ import time
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import NoReturn, get_args
+from typing import IO, NoReturn, get_args
 
 from fastcore.basics import patch
 from transformers import HfArgumentParser
@@ -219,6 +219,10 @@ class FlagParser(HfArgumentParser):
     def _parse_dataclass_field(parser, field):
         name, options = _argument(field)
         parser.add_argument(name, **options)
+
+    def print_help(self, file:IO|None=None)->None:
+        "Print the help, on the first process only."
+        if is_first_process(): super().print_help(file)
 
     def error(self, message:str)->NoReturn:
         "Raise `InputError`."
