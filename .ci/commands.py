@@ -204,9 +204,8 @@ def command_checks(env)->dict:
         'hub unreachable: one line, exit code 2': no_hub,
         'demo, 1 update a run': short_demo, 'recipe': recipe, '8-bit Adam': eight_bit}
     checks = {name: (lambda f=f: f(env)) for name,f in checks.items()}
-    starts = dict(cola=ONE, lost_svd=PYTHON)
     for v in VARIANTS:
-        start = starts.get(v, run_c4)
+        start = ONE if v=='cola' else run_c4
         checks[f'train {v}'] = lambda v=v, start=start: train(env, v, start)
     half = ['--batch_size', '4']
     checks['train loro, 2 processes'] = lambda: train(env, 'loro', TWO, extra=half)

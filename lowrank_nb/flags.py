@@ -304,9 +304,9 @@ def end_command(
     code:int=2,
 )->int:          # the same code
     """Print the last line of a command, on rank 0. The other processes wait, since torchrun stops
-    all of them as soon as one ends."""
+    all of them as soon as one ends. After a signal (code above 128) all of them end together."""
     if is_first_process(): sys.stderr.write(f"{prog}: {message}\n")
-    else: time.sleep(WAIT)
+    else: time.sleep(WAIT if code<=128 else min(WAIT, 2))
     return code
 
 def run_command(
