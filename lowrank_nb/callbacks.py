@@ -160,8 +160,8 @@ def run(self:Evaluate, trainer:Trainer)->None:
 @patch
 def score(self:Evaluate, trainer:Trainer, batches:list[dict])->dict: # what evaluate returns
     "Evaluate on some batches; a signal cuts them short."
-    process, batches = trainer.process, _until_signal(trainer, batches)
-    return evaluate(trainer.loss_module, batches, process.device, trainer.autocast)
+    batches = _until_signal(trainer, batches)
+    return evaluate(trainer.loss_module, batches, trainer.process.device, trainer.autocast)
 
 def _of_windows(found:dict)->dict:
     return {f"window_{k}": found[k] for k in ("loss", "ppl", "bits_per_byte", "tokens")}

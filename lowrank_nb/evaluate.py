@@ -71,10 +71,10 @@ def _softmax_minus_target(z:Tensor, lse:Tensor, at:Tensor, real:Tensor)->Tensor:
 
 # %% ../nbs/35_evaluate.ipynb #5744f1e1
 class _LowNats(torch.autograd.Function):
-    """Compute the nats of `x @ W.T + b` in chunks of tokens: products in the type of `x`,
-    softmax and sums in float32, gradients computed in the forward pass."""
+    "Compute the nats of `x @ W.T + b` in chunks of tokens."
     @staticmethod
     def forward(ctx, x, W, b, y, chunk, grads=True): # grads: whether a backward pass can follow
+        "Multiply in the type of `x`, sum in float32, and keep the gradients for `backward`."
         w = W.to(x.dtype)
         total = x.new_zeros((), dtype=torch.float32)
         dx = torch.empty_like(x)

@@ -143,7 +143,7 @@ def _check_options(lr:float, betas:tuple, eps:float, exact_every:int, refresh:st
     raise InputError(f"lr, betas, eps: out of range, got {lr}, {betas}, {eps}; expected lr and eps "
                      "of at least 0, and betas in [0, 1)")
 
-def _check_pairs(group:dict)->None: # of factors that take Riemannian steps
+def _check_riemannian(group:dict)->None: # of factors that take Riemannian steps
     for p in group["params"]:
         if isinstance(p, DTensor): mesh_dim(p)
     if group.get("nonlinear") or group.get("shifted"):
@@ -198,7 +198,7 @@ def add_param_group(self:LOROAdamW, param_group:dict)->None:
         raise InputError("params: complex numbers, got complex parameters; expected real ones")
     riemannian = group["factors"] and group["loro_type"]!="eucl"
     if riemannian or group["product_decay"]: check_pairs(group)
-    if riemannian: _check_pairs(group)
+    if riemannian: _check_riemannian(group)
     Optimizer.add_param_group(self, param_group)
 
 @patch

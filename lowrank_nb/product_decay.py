@@ -56,10 +56,12 @@ def check_pairs(
         same = getattr(B, "device_mesh", None)==getattr(A, "device_mesh", None)
         return same and B.ndim==A.ndim==2 and B.shape[1]==A.shape[0]
     n = group.get("n_factors", 2*len(pairs))
-    if len(params)==n and all(fits(*pair) for pair in pairs): return
-    raise InputError(f"params: factors without their partners, got {len(params)} of {n} in a "
-                     "group; expected the pairs of param_groups, both whole or both sharded "
-                     "(with FSDP2, not ZeroRedundancyOptimizer)")
+    unfit = [f"{tuple(B.shape)} beside {tuple(A.shape)}" for B,A in pairs if not fits(B, A)]
+    if len(params)==n and not unfit: return
+    got = unfit[0] if unfit else f"{len(params)} of {n} factors"
+    raise InputError(f"params: factors without their partners, got {got}; expected the pairs of "
+                     "param_groups, both whole or both sharded (with FSDP2, not "
+                     "ZeroRedundancyOptimizer)")
 
 # %% ../nbs/21_product_decay.ipynb #d9ff2768
 class AdamW(torch.optim.AdamW):
