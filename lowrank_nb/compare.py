@@ -76,7 +76,10 @@ METHODS |= dict(
                      HIGH_RATES),
     muon_lost=Method(f"--optimizer muon --parameterization lost {LOST}", HIGH_RATES),
     spectron=Method(f"--optimizer spectron {ALL} --others_lr 0.008", (.02, .04, .08, .16)),
-    sltrain=Method(f"--optimizer adamw_sltrain {ALL} --alpha 8")) # a scale of 1/4, as at 60M
+    sltrain=Method(f"--optimizer adamw_sltrain {ALL} --alpha 8"), # a scale of 1/4, as at 60M
+    dlr=Method(f"--optimizer adamw --parameterization dlr {ALL}"),
+    rebalance=Method(f"--optimizer loro_adamw --loro_type rebalance {ALL} {LORO} {REFRESH}",
+                     LORO_RATES))
 
 # %% ../nbs/55_compare.ipynb #662b1e9e
 def add_plugin(

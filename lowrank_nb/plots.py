@@ -88,7 +88,7 @@ SOLID = dict(
     dense="C1", lowrank="C2", loro="C3", cola="C4", lost="C5", loro_plain="C6",
     lowrank_refresh="C7", lost_silu="C8", lost_loro="C9", muon="C0")
 DOTTED = dict(muon_lowrank="C1", galore="C2", apollo="C3", muon_cola="C4", muon_lost="C5",
-              spectron="C6", sltrain="C7")
+              spectron="C6", sltrain="C7", dlr="C8", rebalance="C9")
 COLORS = dict(control="k", **SOLID, **DOTTED) # method -> color
 
 def method_style(
