@@ -7,7 +7,7 @@ Run it from the top of a checkout, with the files of text in `../shared/data/tex
 nbs/results/rate_transfer.jsonl. A study that was stopped resumes.
 
 A short series comes first: widths 32 to 128 with a rank of width / 4, 150 updates. Long ones have
-widths 64 to 256, and ranks 8 to 64 at width 128, with 600 updates. At the ends of a long series the
+widths 64 to 256, and ranks 8 to 64 at width 128, with 300 updates. At the ends of a long series the
 best rate also gets two more seeds. A grid has factors of 2 and grows until the best rate is inside.
 Where a run has the base's shape, the flag changes nothing, and one run serves both."""
 from dataclasses import dataclass
@@ -22,9 +22,11 @@ TEXT = "../shared/data/text/text-{}.*.jsonl.gz"
 SETTING = Setting(model="studies/ladder_64.json", data=TEXT.format("train"),
                   val_data=TEXT.format("validation"), rank=16, batch_size=8, max_length=128,
                   eval_tokens=100_000)
-RATES, SEEDS = (.004, .008, .016, .032), (0, 1, 2)
-METHODS = {"naive from SVD": ("lowrank", "--loro_init svd"), "CoLA": ("cola", ""),
-           "LORO from SVD": ("loro_plain", "--loro_init svd")}
+SEEDS, SHORT = (0, 1, 2), 150
+METHODS = { # name: method of the comparison, further flags, first grid
+    "naive from SVD": ("lowrank", "--loro_init svd", (.008, .016)),
+    "LORO from SVD": ("loro_plain", "--loro_init svd", (.02, .04)),
+    "CoLA": ("cola", "", (.008, .016))}
 
 @dataclass(frozen=True)
 class Series:
@@ -35,9 +37,9 @@ class Series:
     methods:tuple
 
 SERIES = (
-    Series("short", ((32, 8), (64, 16), (128, 32)), 150, ("naive from SVD",)),
-    Series("width", ((64, 16), (128, 32), (256, 64)), 600, tuple(METHODS)),
-    Series("rank", ((128, 8), (128, 16), (128, 32), (128, 64)), 600, tuple(METHODS)))
+    Series("short", ((32, 8), (64, 16), (128, 32)), SHORT, ("naive from SVD",)),
+    Series("width", ((64, 16), (128, 32), (256, 64)), 300, tuple(METHODS)),
+    Series("rank", ((128, 8), (128, 32), (128, 64)), 300, tuple(METHODS)))
 
 def extra(series:Series, method:str, shape:tuple, transfer:bool)->str:
     "Return the further flags of a run."
@@ -50,14 +52,15 @@ def extra(series:Series, method:str, shape:tuple, transfer:bool)->str:
 
 def runs(series:Series, method:str, shape:tuple, transfer:bool, rows:list[dict])->list[Run]:
     "List the grid of one shape, and the further seeds of its best rate."
-    name, more = METHODS[method][0], extra(series, method, shape, transfer)
+    name, _, first = METHODS[method]
+    more = extra(series, method, shape, transfer)
     had = [r for r in rows if (r["method"], r["extra"], r["steps"])==(name, more, series.steps)]
-    rates = {*RATES, *(r["lr"] for r in had)}
+    rates = {*first, *(r["lr"] for r in had)}
     complete = {r["lr"] for r in had}==rates
     if complete: rates |= {*next_rates(had)}
     found = [Run(name, lr, 0, series.steps, more) for lr in sorted(rates)]
     inside = complete and not next_rates(had)
-    if not inside or series.steps<600 or shape not in (series.shapes[0], series.shapes[-1]):
+    if not inside or series.steps==SHORT or shape not in (series.shapes[0], series.shapes[-1]):
         return found
     return found + [Run(name, best_rate(had), seed, series.steps, more) for seed in SEEDS]
 
