@@ -26,7 +26,7 @@ from .costs import activation_bytes, cost_report, format_bytes
 from .data import TrainStream, eval_batches, eval_rows, load_tokenizer
 from .factorize import FactorizeConfig, block_linears, describe, factorize
 from .forecast import checkpoint_bytes, copy_bytes, disk_lines, memory
-from .kinds import factor_init
+from .kinds import drop_unread, factor_init
 from .layers import expert_parameters
 from .lost import LoSTLinear
 from .models import build_model, check_causal, fit_vocabulary, load_model_config
@@ -87,7 +87,7 @@ def draw_model(
     if factors.kind=="lost" and factors.method=="gradient":
         grads = first_gradients(model)
         torch.manual_seed(seed+1) # the factors do not depend on what the gradients drew
-    model = factorize(model, factors, grads)
+    model = factorize(model, drop_unread(factors), grads)
     if base: scale_factors(model, factor_init(factors), base)
     return model
 
@@ -112,7 +112,7 @@ def without_scores(factors:FactorizeConfig)->FactorizeConfig:
 # %% ../nbs/52_build.ipynb #5150ab83
 def shapes(config:PretrainedConfig, factors:FactorizeConfig)->PreTrainedModel:
     "Make the factorized model on 'meta'."
-    return factorize(build_model(config, "meta"), factors)
+    return factorize(build_model(config, "meta"), drop_unread(factors))
 
 def model_from_flags(
     argv:list[str], # the command line of a run

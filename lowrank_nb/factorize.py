@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from .checkpoints import become_dense, become_lowrank, record_of
 from .core import InputError, brief, log
 from .dlr import DLRLinear
-from .kinds import KINDS, FactorizeConfig, factor_init
+from .kinds import KINDS, FactorizeConfig, factor_init, unread_fields
 from .layers import Choice, block_linears, carry_over, check_dispatched, paths_of, plan
 from .layers import replace_layers
 from .lowrank import LowRankLinear
@@ -72,6 +72,8 @@ def factorize(
     choices = replace_layers(model, config, grads)
     for part in pretrained_parts(model) if choices else ():
         become_lowrank(part, config)
+    for field,value in unread_fields(config).items():
+        log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
     return model
 
 # %% ../nbs/13_factorize.ipynb #db27820f
