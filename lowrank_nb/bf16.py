@@ -13,8 +13,8 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from .adam import loss_of
 from .combined import CombinedOptimizer
-from .loro_adamw import loss_of
 
 # %% ../nbs/25_bf16.ipynb #456e40c2
 def stochastic_round(

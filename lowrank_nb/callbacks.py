@@ -9,7 +9,7 @@ __all__ = ['Metrics', 'Progress', 'Evaluate', 'Refresh']
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -122,6 +122,9 @@ def _bits(per_byte:float|None)->str: # None: the predicted tokens cover no text
     return "" if per_byte is None else f"{per_byte:.4f} bits per byte, "
 
 # %% ../nbs/41_callbacks.ipynb #6941da35
+def _repeatable(batches:Iterable[dict]|None)->Iterable[dict]|None:
+    return list(batches) if isinstance(batches, Iterator) else batches
+
 class Evaluate(Callback):
     "Log an `eval` row every `every` updates and after the last one."
     order = 30
@@ -130,6 +133,7 @@ class Evaluate(Callback):
         every:int,          # updates
         windows:list[dict]|None=None, # the same of whole documents, reported beside them
     ):
+        batches, windows = map(_repeatable, (batches, windows))
         self.batches, self.every, self.windows = batches, every, windows
 
     def before_fit(self, trainer:Trainer)->None:

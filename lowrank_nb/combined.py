@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fastcore.basics import patch
 from torch.optim import Optimizer
 
-from .loro_adamw import loss_of
+from .adam import loss_of
 
 # %% ../nbs/23_combined.ipynb #0c6df051
 class CombinedOptimizer(Optimizer):

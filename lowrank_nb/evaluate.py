@@ -57,7 +57,8 @@ def head_of(
         return None
     if isinstance(model, FSDPModule): return None # its own forward gathers its parameters
     head = model.get_output_embeddings()
-    return head if type(head) is nn.Linear and not _hooked(head) else None
+    plain = type(head) is nn.Linear and "forward" not in head.__dict__
+    return head if plain and not _hooked(head) else None
 
 # %% ../nbs/35_evaluate.ipynb #2f609c6c
 def _wide_zeros(t:Tensor|None)->Tensor|None:

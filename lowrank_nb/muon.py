@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from .adam import load_wide
+from .adam import load_wide, loss_of
 from .core import InputError, pick
 from .exact_steps import assign_jobs, by_mesh, exchange, local_part, part_shapes
 from .exact_steps import shard_group, sharded_dim
-from .loro_adamw import loss_of
 from .product_decay import check_pairs, decay_products, stepped_pairs
 
 # %% ../nbs/26_muon.ipynb #ebda6c38

@@ -148,7 +148,11 @@ def _galore(model, lr, weight_decay, cls="GaLore", rank=128, update_proj_gap=50,
                          "expected linear layers in its blocks")
     projection = dict(rank=rank, update_proj_gap=update_proj_gap, scale=scale,
                       projection_type=proj_type)
-    groups = [dict(params=rest), dict(params=matrices, **projection)]
+    owned = {p for g in param_groups(model) if g["factors"] for p in g["params"]}
+    groups = [dict(params=rest, factors=False)]
+    for factors in (False, True):
+        chosen = [p for p in matrices if (p in owned)==factors]
+        if chosen: groups.append(dict(params=chosen, factors=factors, **projection))
     return make(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 def _missing(name:str, instead:str):
