@@ -44,10 +44,19 @@ def pretrained_parts(model:nn.Module)->list[PreTrainedModel]:
 
 def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
     "Reject a model whose parameters must not change any more, and warn of a model's inner part."
+    if not isinstance(config, FactorizeConfig):
+        raise InputError(f"config: wrong type, got {type(config).__name__}; expected a "
+                         "FactorizeConfig")
+    if config.mlp_dense and not hasattr(model, "config"):
+        raise InputError("mlp_dense: needs a model of Transformers, got "
+                         f"{type(model).__name__}; expected False")
     if isinstance(model, DistributedDataParallel) or any(isinstance(p, DTensor) for p in
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
                          "expected factorize before DistributedDataParallel or fully_shard")
+    if any(isinstance(m, LowRankLinear) for m in model.modules()) and not block_linears(model):
+        raise InputError(f"model: has factors already, got {type(model).__name__}; expected a "
+                         "dense model, such as merge(model)")
     if any(type(m).__module__.startswith("peft.") for m in model.modules()):
         raise InputError("model: has adapters of PEFT, which would be factorized too, got "
                          f"{type(model).__name__}; expected factorize before get_peft_model")

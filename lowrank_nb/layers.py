@@ -65,9 +65,8 @@ def block_linears(
     experts = any("experts" in name for name in modules)
     for name,layer in modules.items():
         linear = isinstance(layer, nn.Linear) or is_conv1d(layer)
-        part = layer_part(name)
-        if linear and part and layer is not head and not _stays_dense(name, experts):
-            found[name] = part
+        part = layer_part(name) if linear and layer is not head else None
+        if part and not _stays_dense(name, experts): found[name] = part
     return found
 
 # %% ../nbs/11_layers.ipynb #c6fb280f
