@@ -81,9 +81,17 @@ def factorize(
     choices = replace_layers(model, config, grads)
     for part in pretrained_parts(model) if choices else ():
         become_lowrank(part, config)
+    _warn_of_settings(model, config, choices)
+    return model
+
+# %% ../nbs/13_factorize.ipynb #97ab732c
+def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choice])->None:
+    "Log settings that changed nothing, or not what their name says."
     for field,value in unread_fields(config).items():
         log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
-    return model
+    parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
+    if parts and config.kind!="zero" and all(c.part=="mlp" for c in choices): log.warning(
+        f"{type(model).__name__}: all layers count as MLP; 'attn' in a path marks attention")
 
 # %% ../nbs/13_factorize.ipynb #db27820f
 def _dense(layer:nn.Module, like:Tensor)->nn.Module:
