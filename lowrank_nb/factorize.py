@@ -48,8 +48,7 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
         raise InputError(f"config: wrong type, got {type(config).__name__}; expected a "
                          "FactorizeConfig")
     if config.mlp_dense and not hasattr(model, "config"):
-        raise InputError("mlp_dense: needs a model of Transformers, got "
-                         f"{type(model).__name__}; expected False")
+        raise InputError(f"mlp_dense: {type(model).__name__} has no config, got True; expected False")
     if isinstance(model, DistributedDataParallel) or any(isinstance(p, DTensor) for p in
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
@@ -90,7 +89,7 @@ def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choi
     for field,value in unread_fields(config).items():
         log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
     parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
-    if parts and config.kind!="zero" and all(c.part=="mlp" for c in choices): log.warning(
+    if parts and choices and config.kind!="zero" and all(c.part=="mlp" for c in choices): log.warning(
         f"{type(model).__name__}: all layers count as MLP; 'attn' in a path marks attention")
 
 # %% ../nbs/13_factorize.ipynb #db27820f
