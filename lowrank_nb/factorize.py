@@ -48,7 +48,7 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
         raise InputError(f"config: wrong type, got {type(config).__name__}; expected a "
                          "FactorizeConfig")
     if config.mlp_dense and not hasattr(model, "config"):
-        raise InputError(f"mlp_dense: {type(model).__name__} has no config, got True; expected False")
+        raise InputError(f"mlp_dense: needs a config, got {type(model).__name__}; expected False")
     if isinstance(model, DistributedDataParallel) or any(isinstance(p, DTensor) for p in
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
@@ -89,7 +89,8 @@ def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choi
     for field,value in unread_fields(config).items():
         log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
     parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
-    if parts and choices and config.kind!="zero" and all(c.part=="mlp" for c in choices): log.warning(
+    only_mlp = choices and all(c.part=="mlp" for c in choices)
+    if parts and only_mlp and config.kind!="zero": log.warning(
         f"{type(model).__name__}: all layers count as MLP; 'attn' in a path marks attention")
 
 # %% ../nbs/13_factorize.ipynb #db27820f
