@@ -163,6 +163,7 @@ def forget_signal(self:Trainer)->int: # its number
     self.signal, self.interrupted = 0, False
     return number
 
+# %% ../nbs/40_training.ipynb #6e842cca
 @patch
 def read(self:Trainer)->list[dict]: # micro-batches of this process
     """Read the next update. After `on_stop`, on every process: raises `Stopped` if any process
