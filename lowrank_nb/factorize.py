@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed.tensor import DTensor
+from torch.nn.parameter import is_lazy
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
@@ -23,8 +25,8 @@ from .checkpoints import become_dense, become_lowrank, record_of
 from .core import InputError, brief, log
 from .dlr import DLRLinear
 from .kinds import KINDS, FactorizeConfig, factor_init, unread_fields
-from .layers import Choice, block_linears, carry_over, check_dispatched, paths_of, plan
-from .layers import replace_layers
+from .layers import Choice, block_linears, carry_over, check_dispatched
+from .layers import expert_parameters, layer_part, paths_of, plan, replace_layers
 from .lowrank import LowRankLinear
 from .models import build_model
 from .plain_layers import ZeroLinear, as_conv1d
@@ -67,6 +69,22 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
         log.warning(f"{type(model).__name__}: if it is the inner part of another model, save the "
                     "whole with torch.save; its save_pretrained does not know the new layers")
 
+# %% ../nbs/13_factorize.ipynb #dcfc4389
+def _check_weights(model:nn.Module, config:FactorizeConfig)->None:
+    "Reject weights that are quantized or not finite, and warn if those of a checkpoint are lost."
+    for name in block_linears(model):
+        weight = model.get_submodule(name).weight
+        quantized = type(weight).__module__.startswith("torchao") or weight.dtype.itemsize<2
+        if quantized:
+            raise InputError(f"model: quantized, got {type(weight).__name__} of {weight.dtype} in "
+                             f"{name}; expected weights of floating point")
+        if is_lazy(weight) or weight.is_meta or isinstance(weight, FakeTensor): continue
+        if not weight.isfinite().all():
+            raise InputError(f"model: not finite, got NaN or Inf in {name}; expected numbers")
+    opened = [part.name_or_path for part in pretrained_parts(model) if part.name_or_path]
+    if opened and factor_init(config)!="svd" and str(config.kind).lower() not in ("dense", "zero"):
+        log.warning(f"{opened[0]}: new factors replace its weights; init='svd' starts from them")
+
 # %% ../nbs/13_factorize.ipynb #97ab732a
 def factorize(
     model:nn.Module,        # a model of Transformers, or any module with blocks; changed in place
@@ -77,6 +95,7 @@ def factorize(
     that of a factorized model, and `model.config.factorize` says how it was made.
     Raises `InputError` before anything changes if `config` does not fit the model."""
     _check_whole(model, config)
+    _check_weights(model, config)
     choices = replace_layers(model, config, grads)
     for part in pretrained_parts(model) if choices else ():
         become_lowrank(part, config)
@@ -89,9 +108,11 @@ def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choi
     for field,value in unread_fields(config).items():
         log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
     parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
-    only_mlp = choices and all(c.part=="mlp" for c in choices)
-    if parts and only_mlp and config.kind!="zero": log.warning(
+    attention = any(layer_part(name)=="attn" for name,_ in model.named_modules())
+    if parts and choices and not attention and config.kind!="zero": log.warning(
         f"{type(model).__name__}: all layers count as MLP; 'attn' in a path marks attention")
+    if choices and expert_parameters(model):
+        log.warning(f"{type(model).__name__}: its experts stay dense")
 
 # %% ../nbs/13_factorize.ipynb #db27820f
 def _dense(layer:nn.Module, like:Tensor)->nn.Module:
@@ -100,8 +121,16 @@ def _dense(layer:nn.Module, like:Tensor)->nn.Module:
 
 def _check_part(model:nn.Module)->None:
     check_dispatched(model)
+    homes = {type(m).__module__.partition(".")[0] for m in model.modules()}
+    if "transformers_modules" in homes:
+        raise InputError("model: has layers of its checkpoint's own code, got "
+                         f"{type(model).__name__}; expected `import lowrank_nb` before it is "
+                         "opened, and trust_remote_code=False")
+    if "peft" in homes:
+        raise InputError("model: has adapters of PEFT, got layers that know the factors; expected "
+                         "merge_and_unload() first")
     for part in pretrained_parts(model):
-        if part.config.model_type!="lowrank" or hasattr(type(part), "dense_class"):
+        if not hasattr(type(part.config), "dense_class") or hasattr(type(part), "dense_class"):
             continue
         raise InputError(f"model: a part of a factorized model, got {type(part).__name__}; "
                          "expected the whole model that was given to factorize")

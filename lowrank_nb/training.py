@@ -174,8 +174,8 @@ def read(self:Trainer)->list[dict]: # micro-batches of this process
             batches.append(next(self.stream))
     except InputError as e: error = e
     except StopIteration:
-        error = InputError(f"stream: ended, got no batch for update {self.step+1}; expected endless "
-                           "batches, such as itertools.cycle(loader)")
+        error = InputError(f"stream: ended, got no batch for update {self.step+1}; expected "
+                           "endless batches, such as itertools.cycle(loader)")
     stopped, failed = self.process.sum(float(self.signal>0), float(error is not None))
     if stopped or failed:
         self("on_stop")
