@@ -65,7 +65,6 @@ class _Sparse(LowRankLinear):
 
     @torch.no_grad()
     def _start_from(self, weight:Tensor)->None:
-        if weight.is_meta: return
         self.S.zero_()
         self.S.copy_((weight-self.dense_weight()).flatten()[self.support])
 
