@@ -134,6 +134,12 @@ def _step(folder:Path)->int: # of `model_<step>`; -1 for any other name
     match = re.fullmatch(r"model_([0-9]+)", folder.name)
     return int(match[1]) if match else -1
 
+def _run_of(checkpoint:Path)->tuple[Path,int]: # the run's directory, and the checkpoint's step
+    "Find the run of a checkpoint: its parent for `model_<step>`, the folder itself for others."
+    step = _step(Path(checkpoint.stem)) # without the .tmp of one that is being written
+    inside = (checkpoint/"metrics.jsonl").is_file()
+    return (checkpoint, -1) if step<0 or inside else (checkpoint.parent, step)
+
 def _find_checkpoint(folder:Path)->Path:
     "Return the checkpoint itself, or the last one of a run's directory."
     if (folder/"config.json").is_file(): return folder
@@ -183,12 +189,12 @@ def model_card(
     """Write a model card: config, the run's figures, how to load.
     Raises `InputError` if no checkpoint is found."""
     checkpoint = _find_checkpoint(Path(run_dir))
-    run = checkpoint if (checkpoint/"metrics.jsonl").is_file() else checkpoint.parent
+    run, step = _run_of(checkpoint)
     config = read_json(checkpoint/"config.json")
     base, how = _split_config(config)
     kind, auto = how.get("kind", "dense"), (_auto_of(config) or AutoModelForCausalLM).__name__
     recipe = _recipe(read_json(run/"args.json"))
-    figures = _figures(run, _step(checkpoint))
+    figures = _figures(run, step)
     top = _front_matter(_TASKS[auto], ["lowrank_nb", kind, base.get("model_type", "")])
     parts = [
         f"{top}\n# {run.name}",
