@@ -269,12 +269,14 @@ def _read_state(source:dict|str|Path)->dict[str,Tensor]:
         state.update(_read_weights(file))
     return state
 
+_STATE = re.compile("training|optimizer|scheduler|scaler|sampler|rng_state") # not weights
+
 def _weight_files(path:Path)->list[Path]:
     if path.is_file(): return [path]
-    for pattern in ("*.safetensors", "*.bin"):
-        files = sorted(path.glob(pattern))
+    for pattern in ("*.safetensors", "*.bin", "*.pt", "*.pth"):
+        files = sorted(file for file in path.glob(pattern) if not _STATE.match(file.name))
         if files: return files
-    raise InputError(f"source: no weights, got {path}; expected .safetensors or .bin files")
+    raise InputError(f"source: no weights, got {path}; expected .safetensors, .bin or .pt files")
 
 def _read_weights(file:Path)->dict[str,Tensor]:
     try:
@@ -326,7 +328,7 @@ def _fill(model:PreTrainedModel, state:dict[str,Tensor], kind:str)->None:
 
 # %% ../nbs/14_export.ipynb #c82e9e7a
 def import_published(
-    source:dict|str|Path, # a state dict, a .safetensors or .bin file, or a folder of them
+    source:dict|str|Path, # a state dict, a .safetensors, .bin or .pt file, or a folder of them
     config:PretrainedConfig|str|Path, # of the dense model: a config, a path, or such as llama_130m
     kind:str="lowrank",   # lowrank: LORO's layout; cola: CoLA's
     **choices:Any,        # further fields of FactorizeConfig, such as keep_mlp_act=False
