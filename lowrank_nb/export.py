@@ -159,6 +159,8 @@ _TASKS = dict(
     AutoModelForCausalLM="text-generation", AutoModelForSeq2SeqLM="text2text-generation",
     AutoModelForMaskedLM="fill-mask", AutoModelForSequenceClassification="text-classification",
     AutoModelForTokenClassification="token-classification", AutoModel="feature-extraction",
+    AutoModelForQuestionAnswering="question-answering", AutoModelForPreTraining="fill-mask",
+    AutoModelForMultipleChoice="multiple-choice",
     AutoModelForImageClassification="image-classification",
     AutoModelForSpeechSeq2Seq="automatic-speech-recognition")
 _REMOTE = ("Without the package, `trust_remote_code=True` runs the few source files beside the "
