@@ -149,12 +149,7 @@ def _find_checkpoint(folder:Path)->Path:
     raise InputError(f"DIR: no checkpoint in it, got {folder}; "
                      "expected a folder such as run/model_1000")
 
-# %% ../nbs/14_export.ipynb #c7ea70d6
-_LOAD = '''```python
-{first}from transformers import {auto}, AutoTokenizer
-model = {auto}.from_pretrained("{where}")
-tokenizer = AutoTokenizer.from_pretrained("{where}")
-```'''
+# %% ../nbs/14_export.ipynb #a4b1c2d4
 _TASKS = dict(
     AutoModelForCausalLM="text-generation", AutoModelForSeq2SeqLM="text2text-generation",
     AutoModelForMaskedLM="fill-mask", AutoModelForSequenceClassification="text-classification",
@@ -167,6 +162,12 @@ _REMOTE = ("Without the package, `trust_remote_code=True` runs the few source fi
            "weights.")
 _MERGED = "The `{kind}` layers it was trained with are merged into plain weights."
 
+# %% ../nbs/14_export.ipynb #c7ea70d6
+_LOAD = '''```python
+{first}from transformers import {auto}, AutoTokenizer
+model = {auto}.from_pretrained("{where}")
+tokenizer = AutoTokenizer.from_pretrained("{where}")
+```'''
 def _loading(kind:str, plain:bool, where:str, auto:str)->str:
     first = "" if plain or kind=="dense" else "import lowrank_nb\n"
     load = _LOAD.format(first=first, where=where, auto=auto)
