@@ -187,7 +187,7 @@ def check_folder(
         if resume and folder and _has_other_run(run, folder, resume):
             raise InputError(f"--save_dir: already has a run, got {folder}; expected a new folder, "
                              f"or {resume.parent}, the checkpoint's own")
-    elif folder and (folder/"metrics.jsonl").exists():
+    elif folder and ((folder/"metrics.jsonl").exists() or checkpoints(folder)):
         raise InputError(f"--save_dir: already has a run, got {folder}; "
                          "expected another folder, or --continue_from latest")
     else: resume = None

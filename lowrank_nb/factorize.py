@@ -175,34 +175,38 @@ def _folded(layer:DLRLinear, like:Tensor)->nn.Module:
     return new
 
 # %% ../nbs/13_factorize.ipynb #1256247e
-def _run_file(file:Path)->None:
+def _run_file(file:Path, content:bytes)->None: # no cached bytecode, which may be stale
     name = f"lowrank_plugin_{file.stem}"
     loader = importlib.machinery.SourceFileLoader(name, str(file)) # any file name
     spec = importlib.util.spec_from_file_location(name, file, loader=loader)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module # pickle and dataclasses look here
-    spec.loader.exec_module(module)
+    exec(loader.source_to_code(content, str(file)), vars(module))
 
 # %% ../nbs/13_factorize.ipynb #90c6aae0
-PLUGINS = {} # file -> the kinds it registered
+PLUGINS = {} # file -> its content, and the kinds it registered
 
 def load_plugin(
     path:str|Path,       # a Python file that calls register_kind; it is run, so you must trust it
     what:str="--plugin", # for messages
 )->list[str]:            # the kinds that it registers
-    "Run a plugin, once. Raises `InputError` if it is missing, fails, or registers nothing."
+    """Run a plugin, once, and again after an edit.
+    Raises `InputError` if it is missing, fails, or registers nothing."""
     file = Path(path).resolve()
-    if file in PLUGINS: return PLUGINS[file]
     wanted = f"got {path}; expected a Python file that calls lowrank_nb.register_kind"
     if not file.is_file():
         raise InputError(f"{what}: no such file, {wanted}")
     old = dict(KINDS)
-    try: _run_file(file)
+    try:
+        content = file.read_bytes()
+        known, kinds = PLUGINS.get(file, (None, []))
+        if content==known: return kinds
+        _run_file(file, content)
     except Exception as e:
         raise InputError(f"{what}: cannot be run ({type(e).__name__}: {brief(e)}), {wanted}") from e
     new = [kind for kind,entry in KINDS.items() if entry is not old.get(kind)]
     if not new: raise InputError(f"{what}: registers no kind, {wanted}")
-    PLUGINS[file] = new
+    PLUGINS[file] = content, new
     return new
 
 # %% ../nbs/13_factorize.ipynb #f5324635

@@ -98,7 +98,8 @@ def _config_file(name:str|Path)->Path:
     if path.is_dir(): path = path/"config.json"
     if path.is_file(): return path
     own = config_dir()/f"{path.name.removesuffix('.json').lower()}.json"
-    if own.is_file(): return own
+    named = path.parent in (Path(), Path("configs")) # as the papers' commands have it
+    if named and own.is_file(): return own
     valid = ", ".join(config_names())
     raise InputError(f"--model_config: no such file, got {name}; "
                      f"expected a JSON file or one of {valid}")

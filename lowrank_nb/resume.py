@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from .callbacks import check_new_run
 from .checkpoints import check_activations
 from .core import InputError, log
 from .export import model_card
@@ -190,7 +191,9 @@ class Save(Callback):
 # %% ../nbs/45_resume.ipynb #3ad40dae
 @patch
 def before_fit(self:Save, trainer:Trainer)->None:
-    "Clean up after a killed run, and warn about newer checkpoints."
+    """Clean up after a killed run, and warn about newer checkpoints. Raises `InputError` if a run
+    begins in a folder that has some."""
+    check_new_run(self.save_dir, trainer)
     self.last_saved = trainer.step # a run that resumes is saved already
     if self.pool: _prepare(self, trainer)
     if trainer.process.rank or not trainer.step: return

@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers.utils.logging import disable_progress_bar
@@ -139,9 +140,16 @@ def _demo(config:Config)->int: # exit code
     flags = [f"--{name}={config.flat()[name]}" for name in sorted(names)]
     return subprocess.run([sys.executable, "-m", "lowrank_nb.demo", *flags]).returncode
 
+class _Stderr(logging.StreamHandler):
+    "Write to the `sys.stderr` of the moment, which a notebook replaces for some cells."
+    @property
+    def stream(self)->IO: return sys.stderr
+    @stream.setter
+    def stream(self, value:IO): pass
+
 def _start_logging()->None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false") # the loader has processes of its own
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Stderr()])
     log.setLevel(logging.INFO if is_first_process() else logging.WARNING)
     disable_progress_bar()
 

@@ -9,6 +9,7 @@ __all__ = ['FLOOR', 'SCHEDULES', 'linear', 'cosine', 'envelope', 'cosine_restart
 # %% ../nbs/24_schedules.ipynb #5aeb21ad
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from torch.optim import Optimizer
@@ -100,8 +101,8 @@ def wsd(
 SCHEDULES = "const", "linear", "cosine", "cosine_restart", "cosine_restart_zero", "wsd"
 
 def _check_whole(what:str, value:int, least:int)->None:
-    if isinstance(value, int) and not isinstance(value, bool) and value>=least:
-        return
+    whole = isinstance(value, Integral) and not isinstance(value, bool) # numpy's too
+    if whole and value>=least: return
     raise InputError(f"{what}: out of range, got {value}; expected a whole number >= {least}")
 
 # %% ../nbs/24_schedules.ipynb #9337fa37
@@ -157,4 +158,6 @@ def make_schedule(
     **kwargs: Any,  # as in multiplier
 ) -> LambdaLR:
     "Apply `multiplier` to every group of `optimizer`. The state is the step alone."
-    return LambdaLR(optimizer, multiplier(name, num_training_steps, *args, **kwargs))
+    factor = multiplier(name, num_training_steps, *args, **kwargs)
+    def plain(t): return float(factor(t)) # a checkpoint must not hold numbers of numpy
+    return LambdaLR(optimizer, plain)

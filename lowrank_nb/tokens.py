@@ -65,13 +65,14 @@ def _is_empty(tok:PreTrainedTokenizerBase)->bool:
 
 # %% ../nbs/31_tokens.ipynb #5a208d23
 def load_tokenizer(
-    name:str="t5-base", # a folder, a name on the hub, or 'bytes'
+    name:str|Path="t5-base", # a folder, a name on the hub, or 'bytes'
 )->PreTrainedTokenizerBase:
     """Load a tokenizer with a padding and an end-of-text token. Raises `InputError` if it is not
     available, or if it has no end-of-text token or no offsets."""
+    path, is_path = Path(name).expanduser(), isinstance(name, os.PathLike)
+    name = str(name)
     if name.lower()=="bytes": return ByT5Tokenizer(extra_ids=0)
-    path = Path(name).expanduser()
-    is_path = path.is_dir() or path.is_absolute() or name.startswith(".")
+    is_path = is_path or path.is_dir() or path.is_absolute() or name.startswith(".")
     tok = _from_folder(name) if is_path else _from_hub(name)
     bytes_only = isinstance(tok, ByT5Tokenizer) # it needs no offsets
     if not bytes_only and not getattr(tok, "is_fast", False):
