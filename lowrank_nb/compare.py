@@ -35,7 +35,7 @@ from .data import text_source
 from .factorize import load_plugin
 from .files import (
     append_jsonl, git_commit, markdown_table, read_json, read_jsonl, read_metrics)
-from .plots import finished, markdown, summarize
+from .plots import check_origin, finished, markdown, summarize
 
 # %% ../nbs/55_compare.ipynb #962aaf15
 class Method(NamedTuple):
@@ -163,6 +163,16 @@ def data_hash(
             digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
+# %% ../nbs/55_compare.ipynb #98bd8835
+def _hash(path:str|Path)->str|None: # None: not a file, such as the name of a packaged config
+    file = Path(path)/"config.json" if Path(path).is_dir() else Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
+
+def _plugin_hash(method:str)->dict: # empty without a plugin
+    words = shlex.split(METHODS[method].flags) if method in METHODS else []
+    if "--plugin" not in words: return {}
+    return dict(plugin_hash=_hash(words[words.index("--plugin")+1]))
+
 # %% ../nbs/55_compare.ipynb #81557517
 def thin(
     losses:list[float], # one per update
@@ -224,9 +234,10 @@ def run_queue(
     bar:bool=True,  # show progress on a terminal
 )->list[dict]:      # the rows of the queue, in its order
     """Train what has no row yet.
-    Raises `InputError` if the file's rows come from other data or another setting."""
+    Raises `InputError` if the file's rows come from other data, another setting or other files."""
     queue = list(dict.fromkeys(queue))
-    origin = dict(setting=asdict(setting), data=data_hash(setting))
+    origin = dict(setting=asdict(setting), data=data_hash(setting), model_hash=_hash(setting.model))
+    plugins = {r.method: _plugin_hash(r.method) for r in queue}
     rows = _rows_from(path, origin)
     todo = [run for run in queue if run.key not in rows]
     with ThreadPoolExecutor(jobs) as pool:
@@ -235,7 +246,8 @@ def run_queue(
         try:
             for future in _as_finished(futures, bar):
                 commit = git_commit(Path(lowrank_nb.__file__).parent)
-                row = future.result() | origin | dict(commit=commit, jobs=jobs)
+                row = future.result()
+                row |= origin | plugins[row["method"]] | dict(commit=commit, jobs=jobs)
                 append_jsonl(path, row, sync=True)
                 rows[row["key"]] = row
         finally:
@@ -247,9 +259,11 @@ def _rows_from(path:str|Path, origin:dict)->dict[str,dict]: # key -> row
     _cut_torn_line(Path(path))
     rows = {r["key"]: r for r in read_jsonl(path)}
     for key,row in rows.items():
-        if {k: row[k] for k in origin}!=origin:
-            raise InputError(f"--out: {path} has rows of another setting or other data, got {key}; "
-                             "expected a new folder")
+        now = origin | _plugin_hash(row["method"])
+        changed = [k for k,v in now.items() if row.get(k, v)!=v] # older rows have fewer hashes
+        if changed:
+            raise InputError(f"--out: {path} has rows of another setting, other data or edited "
+                             f"files ({changed[0]}), got {key}; expected a new folder")
     return rows
 
 def _cut_torn_line(path:Path)->None: # a row that a crash left incomplete
@@ -266,7 +280,9 @@ def best_rate(
     rows:list[dict], # of one method and budget, any seeds
 )->float:
     """Return the rate with the lowest mean validation loss over its seeds.
-    A rate at which a seed diverges does not count. Raises `InputError` if no rate is left."""
+    A rate at which a seed diverges does not count. Raises `InputError` if no rate is left, or if
+    the rows are not those of one comparison."""
+    check_origin(rows)
     losses = {}
     for r in rows:
         losses.setdefault(r["lr"], []).append(r["loss"] if finished([r]) else math.inf)
