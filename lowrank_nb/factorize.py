@@ -82,7 +82,8 @@ def _check_weights(model:nn.Module, config:FactorizeConfig)->None:
         if not weight.isfinite().all():
             raise InputError(f"model: not finite, got NaN or Inf in {name}; expected numbers")
     opened = [part.name_or_path for part in pretrained_parts(model) if part.name_or_path]
-    if opened and factor_init(config)!="svd" and str(config.kind).lower() not in ("dense", "zero"):
+    init, kind = (str(word).strip().lower() for word in (factor_init(config), config.kind))
+    if opened and init!="svd" and kind not in ("dense", "zero"):
         log.warning(f"{opened[0]}: new factors replace its weights; init='svd' starts from them")
 
 # %% ../nbs/13_factorize.ipynb #97ab732a
@@ -121,12 +122,12 @@ def _dense(layer:nn.Module, like:Tensor)->nn.Module:
 
 def _check_part(model:nn.Module)->None:
     check_dispatched(model)
-    homes = {type(m).__module__.partition(".")[0] for m in model.modules()}
-    if "transformers_modules" in homes:
+    homes = {type(m): type(m).__module__.partition(".")[0] for m in model.modules()}
+    if any(home=="transformers_modules" and hasattr(c, "to_linear") for c,home in homes.items()):
         raise InputError("model: has layers of its checkpoint's own code, got "
                          f"{type(model).__name__}; expected `import lowrank_nb` before it is "
                          "opened, and trust_remote_code=False")
-    if "peft" in homes:
+    if "peft" in homes.values():
         raise InputError("model: has adapters of PEFT, got layers that know the factors; expected "
                          "merge_and_unload() first")
     for part in pretrained_parts(model):
