@@ -18,6 +18,8 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers import AutoModelForImageClassification, AutoModelForMaskedLM
+from transformers import AutoModelForMultipleChoice, AutoModelForPreTraining
+from transformers import AutoModelForQuestionAnswering
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 from transformers import AutoModelForSpeechSeq2Seq, AutoModelForTokenClassification
 from transformers import PretrainedConfig, PreTrainedModel
@@ -112,10 +114,12 @@ def check_activations(
                      "without any activation, got its config; expected one trained since")
 
 # %% ../nbs/12_checkpoints.ipynb #ed8aa921
+_OURS = ".A", ".B", ".S", ".columns", ".support" # ends of names of weights
+
 def _check_loaded(model:PreTrainedModel, info:dict, folder:object)->None:
     absent = [*info["missing_keys"], *(key for key,*_ in info["mismatched_keys"])]
     ours = sorted(k for k in absent if _is_ours(model.get_submodule(k.rpartition(".")[0])))
-    ours += sorted(k for k in info["unexpected_keys"] if k.endswith((".A", ".B"))) # no such layer
+    ours += sorted(k for k in info["unexpected_keys"] if k.endswith(_OURS)) # no such layer
     if not ours: return
     raise InputError(f"{folder}: weights of low-rank layers are missing or have another shape, got "
                      f"{len(ours)} such as {ours[0]}; expected those that its config describes")
@@ -175,6 +179,7 @@ def model_class(
         dense_class = base
 
         def __init__(self, config:PretrainedConfig, *args:Any, **kwargs:Any):
+            _register(base.config_class) # also by a checkpoint's copy of this file
             super().__init__(config, *args, **kwargs)
             # A classifier makes its inner model by the Auto class, which replaces the layers.
             if any(isinstance(child, _SavesItself) for child in self.children()):
@@ -186,7 +191,8 @@ def model_class(
     return _named(Model, base)
 
 # %% ../nbs/12_checkpoints.ipynb #a1c95816
-AUTO_CLASSES = (AutoModel, AutoModelForImageClassification, AutoModelForMaskedLM,
+AUTO_CLASSES = (AutoModel, AutoModelForPreTraining, AutoModelForQuestionAnswering,
+                AutoModelForMultipleChoice, AutoModelForImageClassification, AutoModelForMaskedLM,
                 AutoModelForSpeechSeq2Seq, AutoModelForSeq2SeqLM, AutoModelForTokenClassification,
                 AutoModelForSequenceClassification, AutoModelForCausalLM)
 
@@ -236,6 +242,7 @@ def __getattr__(name:str)->type:
 
 # %% ../nbs/12_checkpoints.ipynb #02084f01
 def _replace_config(model:nn.Module, config:PretrainedConfig)->None:
+    config.name_or_path = model.name_or_path = "" # not the checkpoint that was opened any more
     old = model.config
     for module in model.modules():
         if getattr(module, "config", None) is old: module.config = config
@@ -246,12 +253,13 @@ def become_lowrank(
 )->None:
     "Give a model the class and the config that describe it."
     new, base = deepcopy(model.config), type(model)
-    if new.model_type!="lowrank":
+    if not hasattr(type(new), "dense_class"):
         if new.model_type not in transformers.CONFIG_MAPPING:
             log.warning(f"model_type: unknown to Transformers, got {new.model_type}; register it "
                         "(AutoConfig, AutoModelForCausalLM) before you open a checkpoint")
         new.base_type = new.model_type
         new.__class__ = _register(type(new))
+        vars(new).pop("model_type", None) # an opened config has one of its own
         model.__class__ = model_class(base)
     if config.mlp_dense: setattr(new, width_name(new), config.mlp_rank)
     if not config.keep_mlp_act: new.keeps_factor_act = True # earlier versions dropped it too
@@ -264,9 +272,10 @@ def become_dense(
     model:PreTrainedModel, # without low-rank layers; changed in place
 )->None:
     "Give a merged model the class and the config of its base again."
-    if model.config.model_type!="lowrank": return
+    if not hasattr(type(model.config), "dense_class"): return
     config = deepcopy(model.config)
     config.__class__ = type(config).dense_class
+    vars(config).pop("model_type", None)
     for name in ("factorize", "base_type", "auto_map", "architectures", "keeps_factor_act"):
         if hasattr(config, name): delattr(config, name)
     model.__class__ = type(model).dense_class

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 from transformers import PretrainedConfig, PreTrainedModel
 
-from .checkpoints import record_of
+from .checkpoints import AUTO_CLASSES, record_of
 from .core import InputError, brief
 from .factorize import FactorizeConfig, factorize, merge
 from .files import markdown_table, read_json, read_metrics
@@ -32,16 +32,50 @@ def export_dense(
     folder:str|Path, # a checkpoint of type 'lowrank'
     out:str|Path,    # a new folder for the plain model
 )->PreTrainedModel:
-    """Merge a checkpoint into one of its base architecture.
-    Raises `InputError` if a layer is nonlinear, or if `out` exists."""
+    """Merge a checkpoint into one of its base architecture and class.
+    Raises `InputError` if a layer is nonlinear, if `out` exists, or if weights are missing."""
     _check_new(Path(out))
-    plain = merge(AutoModelForCausalLM.from_pretrained(folder))
+    plain = merge(_open(folder))
     plain.save_pretrained(out)
     return plain
+
+def _open(folder:str|Path)->PreTrainedModel:
+    config, _ = PretrainedConfig.get_config_dict(folder)
+    auto = _auto_of(config)
+    if auto is None:
+        raise InputError("DIR: no Auto class opens the class in config.json, got "
+                         f"{config.get('architectures')} in {folder}; expected a class of "
+                         f"{', '.join(auto.__name__ for auto in AUTO_CLASSES)}")
+    model, info = auto.from_pretrained(folder, output_loading_info=True)
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise InputError(f"DIR: weights are missing, got {folder} without {absent[0]}; "
+                         f"expected all of {type(model).__name__}")
+    return model
 
 def _check_new(out:Path)->None:
     if out.exists() or out.is_symlink():
         raise InputError(f"OUT: exists, got {out}; expected a new folder")
+
+# %% ../nbs/14_export.ipynb #a4b1c2d3
+def _split_config(config:dict)->tuple[dict,dict]: # the base config, fields of FactorizeConfig
+    if config.get("model_type")!="lowrank": return config, {}
+    fields, how = current_format(config), {}
+    for call in record_of(fields): how |= call
+    return dict(fields, model_type=fields["base_type"]), how
+
+def _auto_of(config:dict)->type|None: # config.json
+    "Return the Auto class that opens the class which a checkpoint's config names."
+    if config.get("base"): return AutoModelForCausalLM # the first format
+    base, _ = _split_config(config)
+    if base.get("model_type") not in CONFIG_MAPPING: return None
+    base_class = CONFIG_MAPPING[base["model_type"]]
+    names = config.get("architectures") or []
+    for auto in reversed(AUTO_CLASSES):
+        model = auto._model_mapping.get(base_class, None)
+        if isinstance(model, type) and any(name.endswith(model.__name__) for name in names):
+            return auto
+    return None
 
 # %% ../nbs/14_export.ipynb #10f2f963
 _SHAPE = ("model_type", "hidden_size", "n_embd", "intermediate_size", "num_hidden_layers",
@@ -100,6 +134,12 @@ def _step(folder:Path)->int: # of `model_<step>`; -1 for any other name
     match = re.fullmatch(r"model_([0-9]+)", folder.name)
     return int(match[1]) if match else -1
 
+def _run_of(checkpoint:Path)->tuple[Path,int]: # the run's directory, and the checkpoint's step
+    "Find the run of a checkpoint: its parent for `model_<step>`, the folder itself for others."
+    step = _step(Path(checkpoint.stem)) # without the .tmp of one that is being written
+    inside = (checkpoint/"metrics.jsonl").is_file()
+    return (checkpoint, -1) if step<0 or inside else (checkpoint.parent, step)
+
 def _find_checkpoint(folder:Path)->Path:
     "Return the checkpoint itself, or the last one of a run's directory."
     if (folder/"config.json").is_file(): return folder
@@ -109,30 +149,33 @@ def _find_checkpoint(folder:Path)->Path:
     raise InputError(f"DIR: no checkpoint in it, got {folder}; "
                      "expected a folder such as run/model_1000")
 
-def _split_config(config:dict)->tuple[dict,dict]: # the base config, fields of FactorizeConfig
-    if config.get("model_type")!="lowrank": return config, {}
-    fields, how = current_format(config), {}
-    for call in record_of(fields): how |= call
-    return dict(fields, model_type=fields["base_type"]), how
-
-# %% ../nbs/14_export.ipynb #c7ea70d6
-_LOAD = '''```python
-{first}from transformers import AutoModelForCausalLM, AutoTokenizer
-model = AutoModelForCausalLM.from_pretrained("{where}")
-tokenizer = AutoTokenizer.from_pretrained("{where}")
-```'''
+# %% ../nbs/14_export.ipynb #a4b1c2d4
+_TASKS = dict(
+    AutoModelForCausalLM="text-generation", AutoModelForSeq2SeqLM="text2text-generation",
+    AutoModelForMaskedLM="fill-mask", AutoModelForSequenceClassification="text-classification",
+    AutoModelForTokenClassification="token-classification", AutoModel="feature-extraction",
+    AutoModelForQuestionAnswering="question-answering", AutoModelForPreTraining="fill-mask",
+    AutoModelForMultipleChoice="multiple-choice",
+    AutoModelForImageClassification="image-classification",
+    AutoModelForSpeechSeq2Seq="automatic-speech-recognition")
 _REMOTE = ("Without the package, `trust_remote_code=True` runs the few source files beside the "
            "weights.")
 _MERGED = "The `{kind}` layers it was trained with are merged into plain weights."
 
-def _loading(kind:str, plain:bool, where:str)->str:
-    if kind=="dense": return _LOAD.format(first="", where=where)
-    if plain:
-        return _MERGED.format(kind=kind) + "\n\n" + _LOAD.format(first="", where=where)
-    return _LOAD.format(first="import lowrank_nb\n", where=where) + "\n\n" + _REMOTE
+# %% ../nbs/14_export.ipynb #c7ea70d6
+_LOAD = '''```python
+{first}from transformers import {auto}, AutoTokenizer
+model = {auto}.from_pretrained("{where}")
+tokenizer = AutoTokenizer.from_pretrained("{where}")
+```'''
+def _loading(kind:str, plain:bool, where:str, auto:str)->str:
+    first = "" if plain or kind=="dense" else "import lowrank_nb\n"
+    load = _LOAD.format(first=first, where=where, auto=auto)
+    if kind=="dense": return load
+    return _MERGED.format(kind=kind) + "\n\n" + load if plain else load + "\n\n" + _REMOTE
 
-def _front_matter(tags:list[str])->str: # what the Hugging Face hub reads
-    lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags:"]
+def _front_matter(task:str, tags:list[str])->str: # what the Hugging Face hub reads
+    lines = ["library_name: transformers", f"pipeline_tag: {task}", "tags:"]
     lines += [f"- {tag}" for tag in tags if tag]
     return "\n".join(["---", *lines, "---"])
 
@@ -149,18 +192,19 @@ def model_card(
     """Write a model card: config, the run's figures, how to load.
     Raises `InputError` if no checkpoint is found."""
     checkpoint = _find_checkpoint(Path(run_dir))
-    run = checkpoint if (checkpoint/"metrics.jsonl").is_file() else checkpoint.parent
-    base, how = _split_config(read_json(checkpoint/"config.json"))
-    kind = how.get("kind", "dense")
+    run, step = _run_of(checkpoint)
+    config = read_json(checkpoint/"config.json")
+    base, how = _split_config(config)
+    kind, auto = how.get("kind", "dense"), (_auto_of(config) or AutoModelForCausalLM).__name__
     recipe = _recipe(read_json(run/"args.json"))
-    figures = _figures(run, _step(checkpoint))
-    top = _front_matter(["lowrank_nb", kind, base.get("model_type", "")])
+    figures = _figures(run, step)
+    top = _front_matter(_TASKS[auto], ["lowrank_nb", kind, base.get("model_type", "")])
     parts = [
         f"{top}\n# {run.name}",
         *_section("Model", ("field", "value"), _model_fields(base, how)),
         *_section("Figures", ("figure", "value"), figures),
         *_section("Training", ("flag", "value"), recipe),
-        f"## Loading\n\n{_loading(kind, plain, where)}"]
+        f"## Loading\n\n{_loading(kind, plain, where, auto)}"]
     return "\n\n".join(parts) + "\n"
 
 # %% ../nbs/14_export.ipynb #65033145
@@ -228,12 +272,14 @@ def _read_state(source:dict|str|Path)->dict[str,Tensor]:
         state.update(_read_weights(file))
     return state
 
+_STATE = re.compile("training|optimizer|scheduler|scaler|sampler|rng_state") # not weights
+
 def _weight_files(path:Path)->list[Path]:
     if path.is_file(): return [path]
-    for pattern in ("*.safetensors", "*.bin"):
-        files = sorted(path.glob(pattern))
+    for pattern in ("*.safetensors", "*.bin", "*.pt", "*.pth"):
+        files = sorted(file for file in path.glob(pattern) if not _STATE.match(file.name))
         if files: return files
-    raise InputError(f"source: no weights, got {path}; expected .safetensors or .bin files")
+    raise InputError(f"source: no weights, got {path}; expected .safetensors, .bin or .pt files")
 
 def _read_weights(file:Path)->dict[str,Tensor]:
     try:
@@ -285,7 +331,7 @@ def _fill(model:PreTrainedModel, state:dict[str,Tensor], kind:str)->None:
 
 # %% ../nbs/14_export.ipynb #c82e9e7a
 def import_published(
-    source:dict|str|Path, # a state dict, a .safetensors or .bin file, or a folder of them
+    source:dict|str|Path, # a state dict, a .safetensors, .bin or .pt file, or a folder of them
     config:PretrainedConfig|str|Path, # of the dense model: a config, a path, or such as llama_130m
     kind:str="lowrank",   # lowrank: LORO's layout; cola: CoLA's
     **choices:Any,        # further fields of FactorizeConfig, such as keep_mlp_act=False

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed.tensor import DTensor
+from torch.nn.parameter import is_lazy
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
@@ -23,8 +25,8 @@ from .checkpoints import become_dense, become_lowrank, record_of
 from .core import InputError, brief, log
 from .dlr import DLRLinear
 from .kinds import KINDS, FactorizeConfig, factor_init, unread_fields
-from .layers import Choice, block_linears, carry_over, check_dispatched, paths_of, plan
-from .layers import replace_layers
+from .layers import Choice, block_linears, carry_over, check_dispatched
+from .layers import expert_parameters, layer_part, paths_of, plan, replace_layers
 from .lowrank import LowRankLinear
 from .models import build_model
 from .plain_layers import ZeroLinear, as_conv1d
@@ -44,10 +46,18 @@ def pretrained_parts(model:nn.Module)->list[PreTrainedModel]:
 
 def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
     "Reject a model whose parameters must not change any more, and warn of a model's inner part."
+    if not isinstance(config, FactorizeConfig):
+        raise InputError(f"config: wrong type, got {type(config).__name__}; expected a "
+                         "FactorizeConfig")
+    if config.mlp_dense and not hasattr(model, "config"):
+        raise InputError(f"mlp_dense: needs a config, got {type(model).__name__}; expected False")
     if isinstance(model, DistributedDataParallel) or any(isinstance(p, DTensor) for p in
                                                          model.parameters()):
         raise InputError("model: distributed already, got parameters that other processes know; "
                          "expected factorize before DistributedDataParallel or fully_shard")
+    if any(isinstance(m, LowRankLinear) for m in model.modules()) and not block_linears(model):
+        raise InputError(f"model: has factors already, got {type(model).__name__}; expected a "
+                         "dense model, such as merge(model)")
     if any(type(m).__module__.startswith("peft.") for m in model.modules()):
         raise InputError("model: has adapters of PEFT, which would be factorized too, got "
                          f"{type(model).__name__}; expected factorize before get_peft_model")
@@ -59,6 +69,23 @@ def _check_whole(model:nn.Module, config:FactorizeConfig)->None:
         log.warning(f"{type(model).__name__}: if it is the inner part of another model, save the "
                     "whole with torch.save; its save_pretrained does not know the new layers")
 
+# %% ../nbs/13_factorize.ipynb #dcfc4389
+def _check_weights(model:nn.Module, config:FactorizeConfig)->None:
+    "Reject weights that are quantized or not finite, and warn if those of a checkpoint are lost."
+    for name in block_linears(model):
+        weight = model.get_submodule(name).weight
+        quantized = type(weight).__module__.startswith("torchao") or weight.dtype.itemsize<2
+        if quantized:
+            raise InputError(f"model: quantized, got {type(weight).__name__} of {weight.dtype} in "
+                             f"{name}; expected weights of floating point")
+        if is_lazy(weight) or weight.is_meta or isinstance(weight, FakeTensor): continue
+        if not weight.isfinite().all():
+            raise InputError(f"model: not finite, got NaN or Inf in {name}; expected numbers")
+    opened = [part.name_or_path for part in pretrained_parts(model) if part.name_or_path]
+    init, kind = (str(word).strip().lower() for word in (factor_init(config), config.kind))
+    if opened and init!="svd" and kind not in ("dense", "zero"):
+        log.warning(f"{opened[0]}: new factors replace its weights; init='svd' starts from them")
+
 # %% ../nbs/13_factorize.ipynb #97ab732a
 def factorize(
     model:nn.Module,        # a model of Transformers, or any module with blocks; changed in place
@@ -69,12 +96,24 @@ def factorize(
     that of a factorized model, and `model.config.factorize` says how it was made.
     Raises `InputError` before anything changes if `config` does not fit the model."""
     _check_whole(model, config)
+    _check_weights(model, config)
     choices = replace_layers(model, config, grads)
     for part in pretrained_parts(model) if choices else ():
         become_lowrank(part, config)
+    _warn_of_settings(model, config, choices)
+    return model
+
+# %% ../nbs/13_factorize.ipynb #97ab732c
+def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choice])->None:
+    "Log settings that changed nothing, or not what their name says."
     for field,value in unread_fields(config).items():
         log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
-    return model
+    parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
+    attention = any(layer_part(name)=="attn" for name,_ in model.named_modules())
+    if parts and choices and not attention and config.kind!="zero": log.warning(
+        f"{type(model).__name__}: all layers count as MLP; 'attn' in a path marks attention")
+    if choices and expert_parameters(model):
+        log.warning(f"{type(model).__name__}: its experts stay dense")
 
 # %% ../nbs/13_factorize.ipynb #db27820f
 def _dense(layer:nn.Module, like:Tensor)->nn.Module:
@@ -83,8 +122,16 @@ def _dense(layer:nn.Module, like:Tensor)->nn.Module:
 
 def _check_part(model:nn.Module)->None:
     check_dispatched(model)
+    homes = {type(m): type(m).__module__.partition(".")[0] for m in model.modules()}
+    if any(home=="transformers_modules" and hasattr(c, "to_linear") for c,home in homes.items()):
+        raise InputError("model: has layers of its checkpoint's own code, got "
+                         f"{type(model).__name__}; expected `import lowrank_nb` before it is "
+                         "opened, and trust_remote_code=False")
+    if "peft" in homes.values():
+        raise InputError("model: has adapters of PEFT, got layers that know the factors; expected "
+                         "merge_and_unload() first")
     for part in pretrained_parts(model):
-        if part.config.model_type!="lowrank" or hasattr(type(part), "dense_class"):
+        if not hasattr(type(part.config), "dense_class") or hasattr(type(part), "dense_class"):
             continue
         raise InputError(f"model: a part of a factorized model, got {type(part).__name__}; "
                          "expected the whole model that was given to factorize")

@@ -316,7 +316,8 @@ def run_command(
     hint:str="nothing was written", # what an interruption leaves
 )->int:                             # exit code
     "Run `work` on a command line; bad input ends in one line."
-    try: return work(sys.argv[1:] if argv is None else argv) or 0
+    words = sys.argv[1:] if argv is None else [str(word) for word in argv]
+    try: return work(words) or 0
     except InputError as e: return end_command(prog, e)
     except KeyboardInterrupt: return end_command(prog, f"interrupted; {hint}", 130)
 

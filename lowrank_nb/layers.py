@@ -65,9 +65,8 @@ def block_linears(
     experts = any("experts" in name for name in modules)
     for name,layer in modules.items():
         linear = isinstance(layer, nn.Linear) or is_conv1d(layer)
-        part = layer_part(name)
-        if linear and part and layer is not head and not _stays_dense(name, experts):
-            found[name] = part
+        part = layer_part(name) if linear and layer is not head else None
+        if part and not _stays_dense(name, experts): found[name] = part
     return found
 
 # %% ../nbs/11_layers.ipynb #c6fb280f
@@ -295,9 +294,6 @@ def plan(
     obstacles = _obstacles(model)
     choices = [_choose(model, name, part, config, narrow, obstacles)
                for name,part in block_linears(model).items()]
-    parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
-    if parts and config.kind!="zero" and all(c.part=="mlp" for c in choices): log.warning(
-        f"{type(model).__name__}: all layers count as MLP; 'attn' in its path marks attention")
     _check_names(choices, config, flags or {})
     for by in dict.fromkeys(c.by for c in choices): _check_rank(choices, by, config, flags or {})
     if all(c.action=="keep" for c in choices):

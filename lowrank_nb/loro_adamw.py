@@ -214,8 +214,8 @@ def add_param_group(self:LOROAdamW, param_group:dict)->None:
 @patch
 def _check_factors(self:LOROAdamW, loro_type:str, refresh:str|None)->None:
     if not any(g["factors"] for g in self.param_groups):
-        raise InputError(f"loro_type: {loro_type} needs pairs of factors, got parameters without "
-                         "one; expected LOROAdamW(model) or groups from param_groups(model), "
+        raise InputError(f"loro_type: {loro_type} needs pairs of factors that are trained, got "
+                         "none; expected LOROAdamW(model) or groups from param_groups(model), "
                          "or loro_type='eucl'")
     if not refresh:
         what = "exact updates" if loro_type=="loro" else "balanced factors"

@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from fastcore.basics import patch
-from torch import Tensor, nn
+from torch import Tensor, distributed as dist, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
@@ -27,10 +26,10 @@ from .callbacks import check_new_run
 from .checkpoints import check_activations
 from .core import InputError, log
 from .export import model_card
+from .files import write_json
 from .loro_adamw import inner_optimizers
 from .nan_guard import bad_weight
 from .process import Process, set_rng_state
-from .files import write_json
 from .run_folder import FLAGS_FILE, SaveError, checkpoints, clean_up
 from .run_folder import save_checkpoint, step_of
 from .sharding import gather, load_parts, merge_optimizer_state, misfit

@@ -134,18 +134,19 @@ def _finish(trainer:Trainer, folder:Path, name:str|None)->None:
     _write(folder/"summary.json", summary, "metrics.jsonl has every row of this run")
     log.info(f"done: {trainer.step} updates, {trainer.tokens_seen:,} tokens; see {folder}")
 
-# %% ../nbs/53_run_c4.ipynb #9457e51a
-def _demo(config:Config)->int: # exit code
-    names = config.given & {"save_dir", "num_training_steps"}
-    flags = [f"--{name}={config.flat()[name]}" for name in sorted(names)]
-    return subprocess.run([sys.executable, "-m", "lowrank_nb.demo", *flags]).returncode
-
+# %% ../nbs/53_run_c4.ipynb #9457e51b
 class _Stderr(logging.StreamHandler):
     "Write to the `sys.stderr` of the moment, which a notebook replaces for some cells."
     @property
     def stream(self)->IO: return sys.stderr
     @stream.setter
     def stream(self, value:IO): pass
+
+# %% ../nbs/53_run_c4.ipynb #9457e51a
+def _demo(config:Config)->int: # exit code
+    names = config.given & {"save_dir", "num_training_steps"}
+    flags = [f"--{name}={config.flat()[name]}" for name in sorted(names)]
+    return subprocess.run([sys.executable, "-m", "lowrank_nb.demo", *flags]).returncode
 
 def _start_logging()->None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false") # the loader has processes of its own

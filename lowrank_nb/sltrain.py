@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .core import check_between
-from .lowrank import LowRankLinear, agree
+from .lowrank import LowRankLinear, agree, parse_init
 
 # %% ../nbs/06_sltrain.ipynb #14e45760
 def n_values(
@@ -63,6 +63,11 @@ class _Sparse(LowRankLinear):
 
     def dense_weight(self)->Tensor: return self.add_up(self.B, self.A, self.S)
 
+    @torch.no_grad()
+    def _start_from(self, weight:Tensor)->None:
+        self.S.zero_()
+        self.S.copy_((weight-self.dense_weight()).flatten()[self.support])
+
 # %% ../nbs/06_sltrain.ipynb #e8329f3a
 class SLTrainLinear(_Sparse):
     """Compute x Wᵀ (+ bias), x (..., in), W (out, in) = alpha/rank B A + S; alpha None: B A + S.
@@ -70,10 +75,10 @@ class SLTrainLinear(_Sparse):
     @classmethod
     def from_linear(cls, linear:nn.Linear, rank:int, density:float=0.03, alpha:float|None=None,
         init:str='lora', generator:torch.Generator|None=None)->LowRankLinear:
-        "Draw a support of `density`, the factors by `init`, and the values of S."
+        "Draw a support of `density`, the factors by `init`, and S; with 'svd' it is their error."
         support = draw_support(linear.weight, density, generator)
         layer = super().from_linear(linear, rank, init, n_values=len(support), alpha=alpha)
-        return layer._start(support)
+        return layer._start(support, linear.weight if parse_init(init)[0]=='svd' else None)
 
     def reset_parameters(self)->None:
         "Draw the support, the factors and the values."
@@ -83,12 +88,12 @@ class SLTrainLinear(_Sparse):
         agree(self.support, self.S)
 
     @torch.no_grad()
-    def _start(self, support:Tensor)->LowRankLinear:
-        "Draw S uniform within 1/sqrt(in), as `nn.Linear` draws a weight."
+    def _start(self, support:Tensor, weight:Tensor|None=None)->LowRankLinear:
         if self.S.is_meta: return self
         self.support.copy_(support)
         bound, dtype = self.in_features**-.5, torch.promote_types(self.S.dtype, torch.float32)
         self.S.copy_(torch.empty_like(self.S, dtype=dtype).uniform_(-bound, bound))
+        if weight is not None: self._start_from(weight)
         return self
 
     def flops(self)->int: return 2*self.in_features*self.out_features # a token, forward

@@ -96,9 +96,10 @@ def tokenize(
     """Call a tokenizer on a list of documents. A special token that stands in a text, such as
     `</s>`, is text: ordinary tokens, or the unknown token if the vocabulary holds it as a word."""
     cut = dict(truncation=True, max_length=max_length) if max_length else {}
-    tok.truncation_side = "right" # a document is cut at its end, whatever chats want
+    side, tok.truncation_side = tok.truncation_side, "right" # cut at the end, unlike chats
     found = tok(texts, return_attention_mask=False, return_special_tokens_mask=True, verbose=False,
                 split_special_tokens=True, **cut, **options)
+    tok.truncation_side = side
     words = [t for t in tok.all_special_tokens if len(t)>1 and tok.unk_token_id is not None]
     special, unknown = tok.convert_tokens_to_ids(words), tok.unk_token_id
     rows = zip(found["input_ids"], found.pop("special_tokens_mask"))
