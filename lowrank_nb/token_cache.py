@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from .core import InputError
-from .files import read_json, write_json
+from .files import digest_of, read_json, write_json
 from .models import vocabulary_size
-from .texts import EMBEDDED, PLAIN, TextSource, digest_of, unreadable
+from .texts import EMBEDDED, PLAIN, TextSource, unreadable
 from .tokens import encode
 
 # %% ../nbs/32_token_cache.ipynb #46a99842
