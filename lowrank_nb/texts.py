@@ -35,6 +35,8 @@ from datasets import load_dataset_builder
 from fastcore.basics import patch
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 from transformers import PreTrainedTokenizerBase
+
+# %% ../nbs/30_texts.ipynb #cbf0fbd8
 from .core import InputError, brief, log, pick
 from .files import digest_of, find_files
 
@@ -325,9 +327,7 @@ def _files(paths:str|Path|list|None)->list[str]:
     else:
         paths = [paths] if isinstance(paths, Path) else paths
         found = [f for path in paths for f in _matches(str(path))]
-    once = {}
-    for file in found: once.setdefault(os.path.realpath(file), file)
-    return list(once.values())
+    return list({os.path.realpath(file): file for file in found}.values())
 
 # %% ../nbs/30_texts.ipynb #ebad292c
 def _has_text(file:str, column:str, flag:str)->bool:
