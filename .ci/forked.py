@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from types import SimpleNamespace
 from unittest.mock import patch
 
 from common import ROOT
 
+# `start` and `join` read the exit code of any process that has ended: one thread at a time.
+LOCK = threading.Lock()
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(['warm'])
 SERVER.set_executable(os.path.abspath(sys.executable))  # PATH may name it relative to here
@@ -39,8 +43,9 @@ def forked(function:Callable, *args:object, code:int=0)->str:
     "Run a function; return what it prints. Raises `RuntimeError` at another exit code."
     with tempfile.NamedTemporaryFile('r') as file:
         process = SERVER.Process(target=_captured, args=(file.name, function, args))
-        process.start()
-        process.join()
+        with LOCK: process.start()
+        wait([process.sentinel])
+        with LOCK: process.join()
         said = file.read()
     if process.exitcode==code: return said
     name = ' '.join([function.__name__, *map(str, args)])
