@@ -128,11 +128,13 @@ def queue(rows:list[dict])->list[Run]:
         *after_tuning(rows),
         *(run for m in MORE for run in tuning(m, rows))]
 
-def pending()->tuple[list[Run], int]:
-    "Return the runs without a row, and the number of rows."
-    rows = read_jsonl(OUT)
+def missing(path:str, queue:Callable)->tuple[list[Run], int]:
+    "Return the runs of a queue without a row in a file, and the number of rows."
+    rows = read_jsonl(path)
     done = {r["key"] for r in rows}
-    return [run for run in queue(rows) if run.key not in done], len(done)
+    return [run for run in dict.fromkeys(queue(rows)) if run.key not in done], len(done)
+
+def pending()->tuple[list[Run], int]: return missing(OUT, queue)
 
 def work(doc:str, pending:Callable, train:Callable, label:Callable=attrgetter("key"))->None:
     """Run the command line of a study. `pending` returns the runs without a row and the number of

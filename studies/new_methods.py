@@ -9,7 +9,7 @@ Rows go to nbs/results/new_methods.jsonl. A study that was stopped resumes.
 Each row of `NEW` has a grid that grows until its best rate is inside, and three seeds there. Weight
 decay changes one number at the best rate of naive low rank, which c4_bytes.py found."""
 import c4_bytes
-from c4_bytes import SETTING, answers, tuned, work
+from c4_bytes import SETTING, answers, missing, tuned, work
 
 from lowrank_nb.compare import Run, run_queue
 from lowrank_nb.files import read_jsonl
@@ -40,11 +40,7 @@ def queue(rows:list[dict])->list[Run]:
         *(run for method, extra in DECAYS.values()
           for run in answers(method, extra, (), naive, rows))]
 
-def pending()->tuple[list[Run], int]:
-    "Return the runs without a row, and the number of rows."
-    rows = read_jsonl(OUT)
-    done = {r["key"] for r in rows}
-    return [run for run in dict.fromkeys(queue(rows)) if run.key not in done], len(done)
+def pending()->tuple[list[Run], int]: return missing(OUT, queue)
 
 def train(todo:list[Run], jobs:int)->None:
     run_queue(todo[:jobs], SETTING, OUT, jobs)

@@ -10,10 +10,9 @@ One series has widths 64 to 256 with a rank of width / 4, one has ranks 8 to 64 
 ends of a series the best rate also gets two more seeds. A grid has factors of 2 and grows until the
 best rate is inside. Where a run has the base's shape, the flag changes nothing, and one run serves
 both."""
-from c4_bytes import work
+from c4_bytes import missing, work
 
 from lowrank_nb.compare import Run, Setting, best_rate, next_rates, run_queue
-from lowrank_nb.files import read_jsonl
 
 OUT = "nbs/results/rate_transfer.jsonl"
 TEXT = "../shared/data/text/text-{}.*.jsonl.gz"
@@ -67,11 +66,7 @@ def wanted(rows:list[dict])->list[Run]:
                     found += runs(method, more, seeds, rows)
     return found
 
-def pending()->tuple[list[Run], int]:
-    "Return the runs without a row, and the number of rows."
-    rows = read_jsonl(OUT)
-    done = {r["key"] for r in rows}
-    return [run for run in dict.fromkeys(wanted(rows)) if run.key not in done], len(done)
+def pending()->tuple[list[Run], int]: return missing(OUT, wanted)
 
 def train(todo:list[Run], jobs:int)->None:
     run_queue(todo[:jobs], SETTING, OUT, jobs)
