@@ -17,6 +17,8 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from nbdev.quarto import nbdev_proc_nbs
+
 from commands import command_checks, must
 from common import ROOT, clean_environment, notebooks, sh, site_notebooks
 from forked import command, forked, start_server
@@ -60,6 +62,13 @@ def outputs_stored(env):
 def style(env):
     sh(sys.executable, '-m', 'ruff', 'check', '--quiet', '.', env=env)
 
+def process_pages(tree:Path, path:str):
+    "Process the notebooks of a tree for Quarto."
+    # Forked, since at its end the command collects garbage once a page, which takes 30 s.
+    os.environ['PATH'] = path
+    os.chdir(tree)
+    nbdev_proc_nbs(n_workers=0)
+
 def docs(env):
     "Make the site's pages, and check their links, figures and tables."
     with tempfile.TemporaryDirectory() as d:
@@ -68,8 +77,7 @@ def docs(env):
         quarto.parent.mkdir()
         quarto.write_text('#!/bin/sh\nexit 0\n')
         quarto.chmod(0o755)
-        path = f"{quarto.parent}{os.pathsep}{env['PATH']}"
-        sh('nbdev_proc_nbs', '--n_workers', '0', cwd=tree, env=dict(env, PATH=path))
+        forked(process_pages, tree, f"{quarto.parent}{os.pathsep}{env['PATH']}")
         pages = list((tree/'_proc').glob('*.ipynb'))
         n = len(site_notebooks())
         must(len(pages)>=n, f'{len(pages)} pages for {n} notebooks')

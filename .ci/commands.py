@@ -21,7 +21,7 @@ VARIANTS = dict(
     cola='--optimizer adamw_cola --cola_silu True --cola_init True'.split(),
     lost_random=[*LOST, 'random'], lost_svd=[*LOST, 'svd'], lost_gradient=[*LOST, 'gradient'],
     loro='--optimizer loro_adamw --loro_type loro --loro_freq 5'.split())
-SMALL = '''--model_config configs/llama_9m.json --max_length 64 --batch_size 8 --total_batch_size 16
+SMALL = '''--model_config configs/llama_9m.json --max_length 32 --batch_size 8 --total_batch_size 16
   --num_training_steps 20 --save_every 10 --eval_every 10 --warmup_steps 4 --lr_adjust_steps -4
   --cosine_restart_freq 5 --loro_refresh_freq 5 --loro_freq 5 --loro_attn_rank 32
   --loro_mlp_rank 32 --eval_tokens 5000'''.split()
