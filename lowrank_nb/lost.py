@@ -98,10 +98,24 @@ class _Halves(LowRankLinear):
         self.register_buffer('columns', torch.arange(n_columns, device=self.A.device))
 
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
-        low = self.gamma*self.act(F.linear(x, self.A))
-        kept = (1-self.gamma)*x.index_select(-1, self.columns)
-        both = torch.cat([low, kept.to(low.dtype)], -1)
+        low, kept = self.act(F.linear(x, self.A)), x.index_select(-1, self.columns)
+        rows, narrow = x.shape[:-1].numel(), low.shape[-1]+kept.shape[-1]
+        return self._added(low, kept) if rows < narrow else self._joined(low, kept)
+
+    def _joined(self, low:Tensor, kept:Tensor)->Tensor:
+        "Add up the halves in one product, whose weight is [B S]: it copies the weights."
+        kept = ((1-self.gamma)*kept).to(low.dtype)
+        both = torch.cat([self.gamma*low, kept], -1)
         return F.linear(both, torch.cat([self.B, self.S], 1), self.bias)
+
+    def _added(self, low:Tensor, kept:Tensor)->Tensor:
+        "Add up the halves after two products: it passes over the output twice."
+        y = F.linear(low, self.B)
+        kept = kept.reshape(-1, kept.shape[-1])
+        both = torch.addmm(y.reshape(-1, y.shape[-1]), kept, self.S.T, beta=self.gamma,
+                           alpha=1-self.gamma)
+        y = both.reshape(y.shape)
+        return y if self.bias is None else y+self.bias.to(y.dtype)
 
     def dense_weight(self)->Tensor: # (out, in)
         "Add up the halves. Raises `InputError` if an activation is between the factors."
