@@ -129,7 +129,8 @@ def adam_step(
     eps:float,
 )->None:
     "Make the step p <- (p - lr_t d)(1 - decay), fused if possible."
-    step = adam_fused if _can_fuse(params, grads, m) else adam_foreach
+    fused = lr>0 and decay<1 and _can_fuse(params, grads, m)
+    step = adam_fused if fused else adam_foreach
     step(params, grads, m, v, t, lr, decay, betas, eps)
 
 # %% ../nbs/20_adam.ipynb #f6b2d8ea

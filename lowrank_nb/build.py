@@ -18,6 +18,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 # %% ../nbs/52_build.ipynb #9de2d86b
+from .bf16 import narrow_weights
 from .callbacks import Evaluate, Metrics, Progress, Refresh
 from .checks import Checked, changed_flags, factorize_config, ignored_flags
 from .checks import lazy_options, resolve_pair, resume_record, spell_words
@@ -233,7 +234,10 @@ def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->Pr
     model = draw_model(checked.model, factors, training.seed, process.device, first_gradients,
                        base_shape(training))
     if process.rank: torch.manual_seed(training.seed+process.rank) # dropout of its own
-    if dtype=="pure_bfloat16": model.bfloat16()
+    if checked.checkpoint and factors.kind!="dense": # how the weights that follow were made
+        how = drop_unread(checked.factors)
+        model.config.factorize |= dict(method=how.method, init=how.init)
+    if dtype=="pure_bfloat16": narrow_weights(model)
     if checked.config.model.activation_checkpointing:
         model.gradient_checkpointing_enable()
     return model
@@ -356,7 +360,7 @@ def forecast(
     if "activations" not in held: more = "activations (of experts: not counted), " + more
     lines.append(f"memory on each device: {format_bytes(sum(held.values()))} ({parts}), and {more}")
     if not config.run.save_ckpt: return lines + ["checkpoints: none; --save_ckpt True writes them"]
-    if dtype=="pure_bfloat16": model.bfloat16()
+    if dtype=="pure_bfloat16": narrow_weights(model)
     if config.run.save_async:
         sharded = config.model.fsdp and process.world>1
         lines.append(_copy_line(copy_bytes(model, held["optimizer"], sharded), process.world))

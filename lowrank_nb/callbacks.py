@@ -15,10 +15,10 @@ from pathlib import Path
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .core import InputError, log
+from .core import InputError, check_positive, log, pick
 from .evaluate import evaluate
 from .files import append_jsonl, read_jsonl
-from .optimizers import refresh_moments
+from .loro_adamw import REFRESH, refresh_moments
 from .training import Callback, Trainer
 
 # %% ../nbs/41_callbacks.ipynb #c40c7a33
@@ -147,6 +147,7 @@ class Evaluate(Callback):
         windows:list[dict]|None=None, # the same of whole documents, reported beside them
     ):
         batches, windows = map(_repeatable, (batches, windows))
+        check_positive("every", every)
         self.batches, self.every, self.windows = batches, every, windows
 
     def before_fit(self, trainer:Trainer)->None:
@@ -196,7 +197,8 @@ class Refresh(Callback):
         which:str, # all, lrk (the factors) or reg (the others)
         every:int, # updates
     ):
-        self.which, self.every = which, every
+        check_positive("every", every)
+        self.which, self.every = pick(which, REFRESH, "which"), every
 
     def after_update(self, trainer:Trainer)->None:
         "Refresh if it is time."

@@ -181,6 +181,8 @@ def check_folder(
     run:RunFlags,
 )->Path|None: # the checkpoint to resume
     "Find the checkpoint, and check the folder of the run. Raises `InputError`."
+    empty = [f for f in ("continue_from", "save_dir") if getattr(run, f)==""] # an unset $VARIABLE
+    if empty: raise InputError(f"--{empty[0]}: empty, got ''; expected a folder")
     folder = Path(run.save_dir) if run.save_dir else None
     if run.continue_from:
         resume = None if killed_early(run) else find_checkpoint(run.continue_from, run.save_dir)

@@ -70,6 +70,9 @@ def split_state(
         n = len(o.param_groups)
         parts.append(_part(state_dict, groups[:n]))
         groups = groups[n:]
+    if groups:
+        raise ValueError(f"state_dict: has another number of groups, got {len(groups)} more; "
+                         f"expected {sum(len(o.param_groups) for o in optimizers)}")
     return parts
 
 # %% ../nbs/23_combined.ipynb #d8d10485

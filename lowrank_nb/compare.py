@@ -160,7 +160,8 @@ def data_hash(
         source = text_source(path, split)
         texts = chain.from_iterable(source.read(file) for file in source.files)
         for text in islice(texts, documents):
-            digest.update(text.encode() + b"\0")
+            content = text.encode() if isinstance(text, str) else text.tobytes() # tokens
+            digest.update(content + b"\0")
     return digest.hexdigest()[:16]
 
 # %% ../nbs/55_compare.ipynb #98bd8835
@@ -168,10 +169,11 @@ def _hash(path:str|Path)->str|None: # None: not a file, such as the name of a pa
     file = Path(path)/"config.json" if Path(path).is_dir() else Path(path)
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
 
-def _plugin_hash(method:str)->dict: # empty without a plugin
-    words = shlex.split(METHODS[method].flags) if method in METHODS else []
-    if "--plugin" not in words: return {}
-    return dict(plugin_hash=_hash(words[words.index("--plugin")+1]))
+def _recipe(method:str)->dict: # the flags of a method, and the hash of its plugin's file
+    if method not in METHODS: return {}
+    words = shlex.split(METHODS[method].flags)
+    plugin = words[words.index("--plugin")+1] if "--plugin" in words else None
+    return dict(flags=join(words)) | (dict(plugin_hash=_hash(plugin)) if plugin else {})
 
 # %% ../nbs/55_compare.ipynb #81557517
 def thin(
@@ -237,7 +239,7 @@ def run_queue(
     Raises `InputError` if the file's rows come from other data, another setting or other files."""
     queue = list(dict.fromkeys(queue))
     origin = dict(setting=asdict(setting), data=data_hash(setting), model_hash=_hash(setting.model))
-    plugins = {r.method: _plugin_hash(r.method) for r in queue}
+    recipes = {r.method: _recipe(r.method) for r in queue}
     rows = _rows_from(path, origin)
     todo = [run for run in queue if run.key not in rows]
     with ThreadPoolExecutor(jobs) as pool:
@@ -247,7 +249,7 @@ def run_queue(
             for future in _as_finished(futures, bar):
                 commit = git_commit(Path(lowrank_nb.__file__).parent)
                 row = future.result()
-                row |= origin | plugins[row["method"]] | dict(commit=commit, jobs=jobs)
+                row |= origin | recipes[row["method"]] | dict(commit=commit, jobs=jobs)
                 append_jsonl(path, row, sync=True)
                 rows[row["key"]] = row
         finally:
@@ -259,7 +261,7 @@ def _rows_from(path:str|Path, origin:dict)->dict[str,dict]: # key -> row
     _cut_torn_line(Path(path))
     rows = {r["key"]: r for r in read_jsonl(path)}
     for key,row in rows.items():
-        now = origin | _plugin_hash(row["method"])
+        now = origin | _recipe(row["method"])
         changed = [k for k,v in now.items() if row.get(k, v)!=v] # older rows have fewer hashes
         if changed:
             raise InputError(f"--out: {path} has rows of another setting, other data or edited "

@@ -18,14 +18,23 @@ from pathlib import Path
 
 from fastcore.xtras import atomic_save
 
+from .core import InputError
+
 # %% ../nbs/09_files.ipynb #561f9376
 def read_json(
     path:str|Path,
 )->dict: # empty if the file does not exist
-    "Read a JSON file."
+    "Read a JSON file. Raises `InputError` if it is damaged."
     path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return _parsed(path.read_text(encoding="utf-8"), path) if path.is_file() else {}
 
+def _parsed(text:str, where:object)->object:
+    try: return json.loads(text)
+    except ValueError:
+        raise InputError(f"{where}: damaged, got text that is not JSON; expected JSON (restore or "
+                         "remove it)") from None
+
+# %% ../nbs/09_files.ipynb #561f9377
 def write_json(
     path:str|Path,
     value:object,   # sets are written as sorted lists
@@ -49,11 +58,12 @@ def _umask()->int:
 def read_jsonl(
     path:str|Path,
 )->list[dict]: # empty if the file does not exist
-    "Read the complete lines of a file of JSON lines."
+    "Read the complete lines of a file of JSON lines. Raises `InputError` if one is damaged."
     path = Path(path)
     if not path.is_file(): return []
     *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines if line.strip()]
+    numbered = enumerate(lines, 1)
+    return [_parsed(line, f"{path}, line {n}") for n,line in numbered if line.strip()]
 
 def append_jsonl(
     path:str|Path,

@@ -123,8 +123,8 @@ def _refresh(optimizer:Optimizer, group:dict, which:str)->None:
     if "step" in group: group["step"] = 0 # optimizers that count by group
 
 # %% ../nbs/22_loro_adamw.ipynb #0c217478
-# States that other optimizers start from something else: Rprop, NAdam, ASGD, schedule-free, Prodigy
-NOT_ZERO = {"step_size", "mu_product", "eta", "z", "p0"}
+# States that do not start from zeros: of Rprop, NAdam, ASGD, schedule-free, Prodigy, Spectron
+NOT_ZERO = {"step_size", "mu_product", "eta", "z", "p0", "vector"}
 
 def _reset(optimizer:Optimizer, p:torch.Tensor)->None:
     "Zero the state of one parameter, or drop it if it does not start from zeros."
@@ -146,11 +146,12 @@ def _check_options(group:dict)->None:
     if group["refresh"]: check_positive("refresh_every", group["refresh_every"])
     if group["lr_scaler"] not in (-1, "auto"):
         check_positive("lr_scaler", group["lr_scaler"], whole=False)
-    lr, betas, eps = group["lr"], group["betas"], group["eps"]
-    if math.isfinite(lr) and min(lr, eps)>=0 and all(0<=b<1 for b in betas):
+    lr, betas, eps, decay = (group[k] for k in ("lr", "betas", "eps", "weight_decay"))
+    if math.isfinite(lr) and min(lr, eps, decay)>=0 and all(0<=b<1 for b in betas):
         return
-    raise InputError(f"lr, betas, eps: out of range, got {lr}, {betas}, {eps}; expected lr and eps "
-                     "of at least 0, and betas in [0, 1)")
+    raise InputError("lr, betas, eps, weight_decay: out of range, got "
+                     f"{lr}, {betas}, {eps}, {decay}; expected betas in [0, 1), and the others "
+                     "of at least 0")
 
 def _check_riemannian(group:dict)->None: # of factors that take Riemannian steps
     for p in group["params"]:

@@ -82,6 +82,19 @@ def select_columns(
         columns = scores.topk(k, largest=not (inverse and method=='svd')).indices
     return columns.sort().values.to(weight.device)
 
+# %% ../nbs/05_lost.ipynb #lostfew0
+def _joined(low:Tensor, kept:Tensor, B:Tensor, S:Tensor, gamma:float, bias:Tensor|None)->Tensor:
+    "Add up the halves in one product, whose weight is [B S]: it copies the weights."
+    kept = ((1-gamma)*kept).to(low.dtype)
+    return F.linear(torch.cat([gamma*low, kept], -1), torch.cat([B, S], 1), bias)
+
+def _added(low:Tensor, kept:Tensor, B:Tensor, S:Tensor, gamma:float, bias:Tensor|None)->Tensor:
+    "Add up the halves after two products: it passes over the output twice."
+    y = F.linear(low, B)
+    rows, kept = y.reshape(-1, y.shape[-1]), kept.reshape(-1, kept.shape[-1])
+    y = torch.addmm(rows, kept, S.T, beta=gamma, alpha=1-gamma).reshape(y.shape)
+    return y if bias is None else y+bias.to(y.dtype)
+
 # %% ../nbs/05_lost.ipynb #255d54e5
 class _Halves(LowRankLinear):
     def __init__(self, in_features:int, out_features:int, rank:int,
@@ -100,22 +113,8 @@ class _Halves(LowRankLinear):
     def forward(self, x:Tensor)->Tensor: # (..., in) -> (..., out)
         low, kept = self.act(F.linear(x, self.A)), x.index_select(-1, self.columns)
         rows, narrow = x.shape[:-1].numel(), low.shape[-1]+kept.shape[-1]
-        return self._added(low, kept) if rows < narrow else self._joined(low, kept)
-
-    def _joined(self, low:Tensor, kept:Tensor)->Tensor:
-        "Add up the halves in one product, whose weight is [B S]: it copies the weights."
-        kept = ((1-self.gamma)*kept).to(low.dtype)
-        both = torch.cat([self.gamma*low, kept], -1)
-        return F.linear(both, torch.cat([self.B, self.S], 1), self.bias)
-
-    def _added(self, low:Tensor, kept:Tensor)->Tensor:
-        "Add up the halves after two products: it passes over the output twice."
-        y = F.linear(low, self.B)
-        kept = kept.reshape(-1, kept.shape[-1])
-        both = torch.addmm(y.reshape(-1, y.shape[-1]), kept, self.S.T, beta=self.gamma,
-                           alpha=1-self.gamma)
-        y = both.reshape(y.shape)
-        return y if self.bias is None else y+self.bias.to(y.dtype)
+        form = _added if rows < narrow else _joined
+        return form(low, kept, self.B, self.S, self.gamma, self.bias)
 
     def dense_weight(self)->Tensor: # (out, in)
         "Add up the halves. Raises `InputError` if an activation is between the factors."

@@ -22,7 +22,7 @@ from .adam import load_wide, loss_of
 from .core import InputError, pick
 from .exact_steps import assign_jobs, by_mesh, exchange, local_part, part_shapes
 from .exact_steps import shard_group, sharded_dim
-from .product_decay import check_pairs, decay_products, stepped_pairs
+from .product_decay import AdamW, check_pairs, decay_products, stepped_pairs
 
 # %% ../nbs/26_muon.ipynb #ebda6c38
 COEFFICIENTS = 3.4445, -4.7750, 2.0315 # of Muon, for few iterations
@@ -238,6 +238,6 @@ def adamw_for_others(
     "Make AdamW, fused if possible: then its step waits for nothing."
     devices = {p.device.type for g in groups for p in g["params"]}
     options = dict(lr=lr, weight_decay=weight_decay, fused=devices<={"cpu", "cuda"}, **adam)
-    optimizer = torch.optim.AdamW(groups, **options)
+    optimizer = AdamW(groups, **options)
     optimizer.register_load_state_dict_pre_hook(_stay_fused)
     return optimizer

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .core import log
+from .core import log, pick
 from .evaluate import LMLoss
 from .process import eager, rng_state, set_rng_state
 from .training import Callback, Trainer, inputs_of, n_targets
@@ -121,7 +121,7 @@ class NanGuard(Callback):
     def __init__(self,
         on_nan:str="stop", # or "skip"
     ):
-        self.on_nan = on_nan
+        self.on_nan = pick(on_nan, ("stop", "skip"), "on_nan")
 
     def before_step(self, trainer:Trainer)->None:
         "Check the update. Raises `FloatingPointError` if the run must stop."

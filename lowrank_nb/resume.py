@@ -12,19 +12,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
+import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor, distributed as dist, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+# %% ../nbs/45_resume.ipynb #748fb279
 from .callbacks import check_new_run
 from .checkpoints import check_activations
-from .core import InputError, log
+from .core import InputError, check_positive, log
 from .export import model_card
 from .files import write_json
 from .loro_adamw import inner_optimizers
@@ -46,7 +49,10 @@ def run_state(
         scheduler=trainer.scheduler.state_dict(),
         step=trainer.step, tokens_seen=trainer.tokens_seen, evaluated=trainer.evaluated,
         skipped=trainer.skipped, in_a_row=trainer.in_a_row, seconds=trainer.seconds)
-    return shared, trainer.position or trainer.own_state()
+    return tree_map(_plain, shared), trainer.position or trainer.own_state()
+
+def _plain(value:object)->object: # a checkpoint is opened without NumPy's types
+    return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/45_resume.ipynb #54e45463
 def load_weights(
@@ -55,7 +61,8 @@ def load_weights(
 )->None:
     """Load all weights of a checkpoint. Raises `InputError` if names or shapes differ.
     Transformers reads them, since it may store them under other names than the model's."""
-    options = dict(config=deepcopy(model.config), dtype=model.dtype, ignore_mismatched_sizes=True)
+    widest = reduce(torch.promote_types, {p.dtype for p in model.parameters()})
+    options = dict(config=deepcopy(model.config), dtype=widest, ignore_mismatched_sizes=True)
     with _without_warnings():
         try: stored, info = type(model).from_pretrained(folder, output_loading_info=True, **options)
         except InputError as e: raise InputError(f"--continue_from: {e}") from None
@@ -168,6 +175,8 @@ class Save(Callback):
         flags:dict|None=None,    # JSON, read by the command line when it resumes
         background:bool=False,   # write during training, from a copy in memory
     ):
+        check_positive("every", every)
+        if keep_last is not None: check_positive("keep_last", keep_last)
         self.save_dir, self.every, self.tokenizer = Path(save_dir), every, tokenizer
         self.keep_last, self.flags, self.last_saved = keep_last, flags, -1
         self.pool = ThreadPoolExecutor(1, "save") if background else None
@@ -175,17 +184,19 @@ class Save(Callback):
         self.shell:PreTrainedModel|None = None # the model without memory
         self.pending:Future|None = None        # the checkpoint that the thread writes
 
-    def after_update(self, trainer:Trainer)->None:
-        "Save if it is time. Raises what failed in the background since the last update."
-        if self.pending and self.pending.done(): self.wait()
-        if trainer.step%self.every==0: self.run(trainer)
-
     def after_fit(self, trainer:Trainer)->None:
         "Save the last update, and wait until it is written."
         if trainer.step!=self.last_saved: self.run(trainer)
         self.wait()
 
     on_stop = after_fit
+
+# %% ../nbs/45_resume.ipynb #saveupd1
+@patch
+def after_update(self:Save, trainer:Trainer)->None:
+    "Save if it is time. Raises what failed in the background since the last update."
+    if self.pending and self.pending.done(): self.wait()
+    if trainer.step%self.every==0: self.run(trainer)
 
 # %% ../nbs/45_resume.ipynb #3ad40dae
 @patch

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import __version__
-from .core import InputError, brief, log
+from .core import InputError, brief, check_positive, log
 from .files import read_json, write_json
 from .process import Process
 
@@ -163,7 +163,8 @@ def clean_up(
     for path in Path(save_dir).glob("model_*"):
         unfinished = path.suffix in (".tmp", ".old") and step_of(path.with_suffix(""))>=0
         if unfinished and path.is_dir(): shutil.rmtree(path)
-    if not keep_last: return
+    if keep_last is None: return
+    check_positive("keep_last", keep_last)
     own = [path for path in checkpoints(save_dir) if step is None or step_of(path)<=step]
     for path in own[:-keep_last]: _remove(path)
 
