@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WAITS', 'directions', 'correction', 'adam_foreach', 'adam_fused', 'fused_agrees', 'adam_step', 'load_wide', 'loss_of',
-           'host_syncs']
+           'inner_optimizers', 'host_syncs']
 
 # %% ../nbs/20_adam.ipynb #341225f5
 import math
@@ -153,6 +153,14 @@ def loss_of(closure:Callable|None)->float|None:
     "Compute the loss by a closure, if there is one."
     if closure is None: return None
     with torch.enable_grad(): return closure()
+
+# %% ../nbs/20_adam.ipynb #innerop1
+def inner_optimizers(optimizer:Optimizer)->list[Optimizer]:
+    "Return the optimizers that do the work: itself, or those in wrappers, such as accelerate's."
+    wrapped = getattr(optimizer, "optimizer", None)
+    if isinstance(wrapped, Optimizer): return inner_optimizers(wrapped)
+    inner = getattr(optimizer, "optimizers", None)
+    return [optimizer] if inner is None else [p for o in inner for p in inner_optimizers(o)]
 
 # %% ../nbs/20_adam.ipynb #0e278a06
 WAITS = {f"aten.{name}" for name in (

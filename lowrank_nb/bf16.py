@@ -25,8 +25,8 @@ def stochastic_round(
     bits = x.contiguous().view(torch.int32)
     random = dict(dtype=torch.int32, device=x.device, generator=generator)
     noise = torch.randint(0, 1<<16, bits.shape, **random)
-    rounded = ((bits+noise) & -65536).view(torch.float32)       # the upper half of a float32
-    return torch.where(x.isfinite(), rounded, x).bfloat16() # noise would turn some NaNs into 0
+    rounded = ((bits+noise) & -65536).view(torch.float32) # the upper half of a float32
+    return torch.where(x.isfinite(), rounded, x).bfloat16() # noise would turn some NaN into 0
 
 # %% ../nbs/25_bf16.ipynb #bf16nar2
 def narrow_weights(

@@ -234,7 +234,7 @@ def _model(checked:Checked, process:Process, dtype:str, new_stream:Callable)->Pr
     model = draw_model(checked.model, factors, training.seed, process.device, first_gradients,
                        base_shape(training))
     if process.rank: torch.manual_seed(training.seed+process.rank) # dropout of its own
-    if checked.checkpoint and factors.kind!="dense": # how the weights that follow were made
+    if checked.checkpoint and hasattr(model.config, "factorize"): # how its weights were made
         how = drop_unread(checked.factors)
         model.config.factorize |= dict(method=how.method, init=how.init)
     if dtype=="pure_bfloat16": narrow_weights(model)

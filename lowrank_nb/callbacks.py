@@ -7,6 +7,7 @@ __all__ = ['check_new_run', 'Metrics', 'Progress', 'Evaluate', 'Refresh']
 
 # %% ../nbs/41_callbacks.ipynb #f1cb5f8a
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,15 @@ def check_new_run(
     raise InputError(f"save_dir: already has a run, got {folder}; expected a new folder, or "
                      "resume(trainer, find_checkpoint('latest', folder)) first")
 
+# %% ../nbs/41_callbacks.ipynb #putasid1
+def _put_aside(path:Path)->None:
+    "Rename the rows of a run that ended before its first checkpoint."
+    if not read_jsonl(path): return
+    names = (path.with_name(f"metrics-{n}.jsonl") for n in itertools.count(1))
+    old = next(name for name in names if not name.exists())
+    with _disk_errors(path): path.rename(old)
+    log.warning(f"{path}: had rows of an earlier run, which are now in {old.name}")
+
 @contextlib.contextmanager
 def _disk_errors(path:Path)->Iterator[None]:
     try: yield
@@ -59,7 +69,8 @@ class Metrics(Callback):
         check_new_run(self.path.parent, trainer)
         if trainer.process.rank: return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = read_jsonl(self.path) if trainer.step else []
+        if not trainer.step: _put_aside(self.path)
+        rows = read_jsonl(self.path)
         lines = [json.dumps(row)+"\n" for row in rows if _is_known(row, trainer)]
         new = self.path.with_suffix(".tmp")
         with _disk_errors(self.path):

@@ -75,6 +75,22 @@ def split_state(
                          f"expected {sum(len(o.param_groups) for o in optimizers)}")
     return parts
 
+# %% ../nbs/23_combined.ipynb #joinst01
+@patch
+def state_dict(self:CombinedOptimizer)->dict:
+    "Join the state dicts of the optimizers, numbered as those of one optimizer."
+    for hook in self._optimizer_state_dict_pre_hooks.values(): hook(self)
+    state, groups, n = {}, [], 0
+    for part in (o.state_dict() for o in self.optimizers):
+        state |= {n+i: values for i,values in part["state"].items()}
+        groups += [{**g, "params": [n+i for i in g["params"]]} for g in part["param_groups"]]
+        n = sum(len(g["params"]) for g in groups)
+    joined = dict(state=state, param_groups=groups)
+    for hook in self._optimizer_state_dict_post_hooks.values():
+        changed = hook(self, joined)
+        if changed is not None: joined = changed
+    return joined
+
 # %% ../nbs/23_combined.ipynb #d8d10485
 @patch
 def load_state_dict(self:CombinedOptimizer, state_dict:dict)->None:

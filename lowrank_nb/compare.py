@@ -195,11 +195,12 @@ def one_run(
     Raises `ChildProcessError` if the run crashes or is killed."""
     threads = threads or os.cpu_count()
     argv = run.flags(setting)
+    commit = git_commit(Path(lowrank_nb.__file__).parent) # of the code that the run imports
     with tempfile.TemporaryDirectory() as d:
         save = ["--name", run.method, "--report_to", "none", "--save_dir", f"{d}/run"]
         done = subprocess.run([*RUN_C4, *argv, *save], capture_output=True, text=True,
                               env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
-        row = dict(asdict(run), key=run.key)
+        row = dict(asdict(run), key=run.key, commit=commit)
         if done.returncode==2:
             return row | dict(failed=_last_line(done.stderr))
         if done.returncode: raise ChildProcessError(_crash(run, done))
@@ -247,9 +248,8 @@ def run_queue(
         futures = [pool.submit(one_run, run, setting, threads) for run in todo]
         try:
             for future in _as_finished(futures, bar):
-                commit = git_commit(Path(lowrank_nb.__file__).parent)
                 row = future.result()
-                row |= origin | recipes[row["method"]] | dict(commit=commit, jobs=jobs)
+                row |= origin | recipes[row["method"]] | dict(jobs=jobs)
                 append_jsonl(path, row, sync=True)
                 rows[row["key"]] = row
         finally:

@@ -221,8 +221,10 @@ def _spec(self:TrainStream)->dict: # what decides the order of the rows
         seed=self.seed, batch_size=self.batch_size, max_length=self.max_length,
         packing=self.packing, world=self.world, rank=self.rank, workers=self.workers,
         shards=len(self.source.files), vocabulary=len(self.tok),
+        column=getattr(self.source, "column", "text"),
         texts=self.source.digest(), tokenizer=fingerprint(self.tok))
 
+# %% ../nbs/34_data.ipynb #specst01
 @patch
 def state_dict(self:TrainStream)->dict:
     "Return the position between two batches."

@@ -22,8 +22,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from .checkpoints import AUTO_CLASSES, record_of
 from .core import InputError, brief
 from .factorize import FactorizeConfig, factorize, merge
-from .files import markdown_table, read_json, read_metrics
-from .kinds import BUILT_IN, nonlinear
+from .files import MANIFEST, find_damage, markdown_table, read_json, read_metrics
+from .kinds import BUILT_IN, READ_BY, nonlinear
 from .layers import inside_block
 from .models import build_model, current_format
 
@@ -58,11 +58,10 @@ def _check_new(out:Path)->None:
         raise InputError(f"OUT: exists, got {out}; expected a new folder")
 
 # %% ../nbs/14_export.ipynb #a4b1c2d3
-def _split_config(config:dict)->tuple[dict,dict]: # the base config, fields of FactorizeConfig
-    if config.get("model_type")!="lowrank": return config, {}
-    fields, how = current_format(config), {}
-    for call in record_of(fields): how |= call
-    return dict(fields, model_type=fields["base_type"]), how
+def _split_config(config:dict)->tuple[dict,list]: # the base config, each call of `factorize`
+    if config.get("model_type")!="lowrank": return config, []
+    fields = current_format(config)
+    return dict(fields, model_type=fields["base_type"]), [*record_of(fields)]
 
 def _auto_of(config:dict)->type|None: # config.json
     "Return the Auto class that opens the class which a checkpoint's config names."
@@ -82,24 +81,28 @@ _SHAPE = ("model_type", "hidden_size", "n_embd", "intermediate_size", "num_hidde
           "n_layer", "num_attention_heads", "n_head", "vocab_size", "tie_word_embeddings")
 _RECIPE = ("optimizer", "lr", "scheduler", "warmup_steps", "batch_size", "total_batch_size",
            "max_length", "packing", "tokenizer", "dtype", "seed", "weight_decay", "grad_clipping")
-_READER = dict.fromkeys(("sparsity", "method", "svd_rank", "gamma", "inverse"), "lost")
-_READER |= dict(density="sltrain", dlr_alpha="dlr")
 
 def _given(values:dict, names:tuple)->dict:
     return {name: values[name] for name in names if values.get(name) is not None}
 
-def _model_fields(base:dict, how:dict)->dict:
-    "Select the fields of the base config and of the `FactorizeConfig` that say something."
-    kind = how.get("kind")
+def _model_fields(base:dict, calls:list)->dict:
+    "Select the fields of the base config and of each `FactorizeConfig` that say something."
     fields = _given(base, _SHAPE)
-    foreign = [name for name in _READER if kind in BUILT_IN and _READER[name]!=kind]
-    for name,value in how.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k}={v}" for k,v in value.items())
-        if value not in (None, False) and name not in foreign:
-            fields[name] = value
+    for n,call in enumerate(calls, 1):
+        mark = f"call {n}: " if len(calls)>1 else ""
+        fields |= {mark+name: value for name,value in _factor_fields(call).items()}
     return fields
 
+def _factor_fields(call:dict)->dict:
+    kind, fields = call["kind"], {}
+    for name,value in call.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}={v}" for k,v in value.items())
+        is_read = kind not in BUILT_IN or kind in READ_BY.get(name, BUILT_IN)
+        if value not in (None, False) and is_read: fields[name] = value
+    return fields
+
+# %% ../nbs/14_export.ipynb #recipe01
 def _recipe(args:dict)->dict:
     recipe = _given(args, _RECIPE)
     tokenizer = Path(str(recipe.get("tokenizer")))
@@ -194,25 +197,32 @@ def model_card(
     checkpoint = _find_checkpoint(Path(run_dir))
     run, step = _run_of(checkpoint)
     config = read_json(checkpoint/"config.json")
-    base, how = _split_config(config)
-    kind, auto = how.get("kind", "dense"), (_auto_of(config) or AutoModelForCausalLM).__name__
+    base, calls = _split_config(config)
+    kinds = list(dict.fromkeys(call["kind"] for call in calls)) or ["dense"]
+    auto = (_auto_of(config) or AutoModelForCausalLM).__name__
     recipe = _recipe(read_json(run/"args.json"))
     figures = _figures(run, step)
-    top = _front_matter(_TASKS[auto], ["lowrank_nb", kind, base.get("model_type", "")])
+    top = _front_matter(_TASKS[auto], ["lowrank_nb", *kinds, base.get("model_type", "")])
     parts = [
         f"{top}\n# {run.name}",
-        *_section("Model", ("field", "value"), _model_fields(base, how)),
+        *_section("Model", ("field", "value"), _model_fields(base, calls)),
         *_section("Figures", ("figure", "value"), figures),
         *_section("Training", ("flag", "value"), recipe),
-        f"## Loading\n\n{_loading(kind, plain, where, auto)}"]
+        f"## Loading\n\n{_loading(' and '.join(kinds), plain, where, auto)}"]
     return "\n\n".join(parts) + "\n"
 
 # %% ../nbs/14_export.ipynb #65033145
+def _check_whole(checkpoint:Path)->None:
+    damage = find_damage(checkpoint) if (checkpoint/MANIFEST).is_file() else ""
+    if damage:
+        raise InputError(f"DIR: damaged ({damage}), got {checkpoint}; expected a whole checkpoint")
+
 def _check_linear(checkpoint:Path)->None:
-    _, how = _split_config(read_json(checkpoint/"config.json"))
-    if not how or not nonlinear(FactorizeConfig(**how)): return
+    _, calls = _split_config(read_json(checkpoint/"config.json"))
+    kinds = [call["kind"] for call in calls if nonlinear(FactorizeConfig(**call))]
+    if not kinds: return
     raise InputError(f"DIR: a SiLU between the factors cannot be merged, got {checkpoint} of kind "
-                     f"{how['kind']}; expected a linear kind. Share the folder as it is: "
+                     f"{kinds[0]}; expected a linear kind. Share the folder as it is: "
                      "it loads with `import lowrank_nb` or trust_remote_code=True")
 
 def _write_plain(checkpoint:Path, out:Path)->PreTrainedModel:
@@ -236,6 +246,7 @@ def export(
     Raises `InputError` if a layer is nonlinear, or if a folder cannot be read or written."""
     checkpoint, out = _find_checkpoint(Path(folder)), Path(out)
     _check_new(out)
+    _check_whole(checkpoint)
     _check_linear(checkpoint)
     try: return _write_plain(checkpoint, out)
     except OSError as e:

@@ -106,8 +106,9 @@ def factorize(
 # %% ../nbs/13_factorize.ipynb #97ab732c
 def _warn_of_settings(model:nn.Module, config:FactorizeConfig, choices:list[Choice])->None:
     "Log settings that changed nothing, or not what their name says."
+    method = f" with method {config.method}" if config.kind=="lost" else ""
     for field,value in unread_fields(config).items():
-        log.warning(f"{field}: has no effect on kind {config.kind}, got {value}")
+        log.warning(f"{field}: has no effect on kind {config.kind}{method}, got {value}")
     parts = config.scope=="mlp" or config.scope=="all" and config.attn_rank!=config.mlp_rank
     attention = any(layer_part(name)=="attn" for name,_ in model.named_modules())
     if parts and choices and not attention and config.kind!="zero": log.warning(
@@ -185,7 +186,7 @@ def _run_file(file:Path, content:bytes)->None: # no cached bytecode, which may b
     exec(loader.source_to_code(content, str(file)), vars(module))
 
 # %% ../nbs/13_factorize.ipynb #90c6aae0
-PLUGINS = {} # file -> its content, and the kinds it registered
+PLUGINS = {} # file -> its content, and the entries of KINDS that it made
 
 def load_plugin(
     path:str|Path,       # a Python file that calls register_kind; it is run, so you must trust it
@@ -200,15 +201,16 @@ def load_plugin(
     old = dict(KINDS)
     try:
         content = file.read_bytes()
-        known, kinds = PLUGINS.get(file, (None, []))
-        if content==known: return kinds
+        known, entries = PLUGINS.get(file, (None, {}))
+        KINDS.update(entries) # another file may have taken a name
+        if content==known: return list(entries)
         _run_file(file, content)
     except Exception as e:
         raise InputError(f"{what}: cannot be run ({type(e).__name__}: {brief(e)}), {wanted}") from e
-    new = [kind for kind,entry in KINDS.items() if entry is not old.get(kind)]
+    new = {kind: entry for kind,entry in KINDS.items() if entry is not old.get(kind)}
     if not new: raise InputError(f"{what}: registers no kind, {wanted}")
     PLUGINS[file] = content, new
-    return new
+    return list(new)
 
 # %% ../nbs/13_factorize.ipynb #f5324635
 def _names(choices:list[Choice])->str: # such as 'k_proj, v_proj'

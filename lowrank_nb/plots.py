@@ -32,7 +32,7 @@ def _is_number(loss:float|None)->bool: # None: JSON has no NaN
     return loss is not None and math.isfinite(loss)
 
 # %% ../nbs/54_plots.ipynb #611f388b
-ORIGIN = "setting", "data", "model_hash", "plugin_hash" # of a row, as far as it has them
+ORIGIN = "setting", "data", "model_hash", "plugin_hash", "flags" # of a row, as far as it has them
 
 def check_origin(
     rows:Iterable[dict], # to be averaged

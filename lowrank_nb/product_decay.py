@@ -91,5 +91,8 @@ class AdamW(torch.optim.AdamW):
         skipped = getattr(self, "found_inf", None) # of a GradScaler, whose fused step checks it
         if skipped is not None: amount = amount*(1-skipped)
         if group.get("product_decay", 0):
+            if torch.compiler.is_compiling(): # which calls this once, not at each step
+                raise InputError("decay: that of products is not part of a compiled step, got "
+                                 "torch.compile(optimizer.step); expected optimizer.step()")
             decay_products(stepped_pairs(group["params"]), amount)
         return super()._init_group(group, *lists)

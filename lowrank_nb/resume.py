@@ -25,12 +25,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 # %% ../nbs/45_resume.ipynb #748fb279
+from .adam import inner_optimizers
 from .callbacks import check_new_run
 from .checkpoints import check_activations
 from .core import InputError, check_positive, log
 from .export import model_card
 from .files import write_json
-from .loro_adamw import inner_optimizers
 from .nan_guard import bad_weight
 from .process import Process, set_rng_state
 from .run_folder import FLAGS_FILE, SaveError, checkpoints, clean_up

@@ -161,6 +161,7 @@ def forget_signal(self:Trainer)->int: # its number
     "Return the signal that stopped the run, and let `fit` be called again."
     number = self.signal or signal.SIGTERM
     self.signal, self.interrupted = 0, False
+    self.seconds_before, self.began = self.seconds, None # a pause does not count
     return number
 
 # %% ../nbs/40_training.ipynb #6e842cca
