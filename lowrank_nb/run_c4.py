@@ -97,6 +97,8 @@ def _print_forecast(lines:list[str], rank:int)->int:
 def _start_records(checked:Checked, trainer:Trainer, folder:Path)->None:
     for line in start_log(checked, trainer.model, trainer.steps, trainer.process, trainer.step):
         log.info(line)
+    if checked.config.run.continue_from and not checked.checkpoint: # the run starts again
+        (folder/"metrics.jsonl").unlink(missing_ok=True)
     record = checked.config.replace(save_dir=str(folder)).record()
     _write(folder/"args.json", record, "make room and start again")
 
