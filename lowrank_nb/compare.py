@@ -33,6 +33,7 @@ from .core import InputError, log
 from .costs import cost_report
 from .data import text_source
 from .factorize import load_plugin
+from .flags import DIVERGED
 from .files import (
     append_jsonl, git_commit, markdown_table, read_json, read_jsonl, read_metrics)
 from .plots import check_origin, finished, markdown, summarize
@@ -191,8 +192,8 @@ def one_run(
     setting:Setting,
     threads:int|None=None, # None: as many as there are cores
 )->dict:                   # its row
-    """Train once. A run that is rejected returns a row that says why.
-    Raises `ChildProcessError` if the run crashes or is killed."""
+    """Train once. A run that diverges returns a row that says so. Raises `InputError` if the run
+    is rejected or cannot go on, `ChildProcessError` if it crashes or is killed."""
     threads = threads or os.cpu_count()
     argv = run.flags(setting)
     commit = git_commit(Path(lowrank_nb.__file__).parent) # of the code that the run imports
@@ -201,8 +202,11 @@ def one_run(
         done = subprocess.run([*RUN_C4, *argv, *save], capture_output=True, text=True,
                               env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
         row = dict(asdict(run), key=run.key, commit=commit)
-        if done.returncode==2:
+        if done.returncode==DIVERGED:
             return row | dict(failed=_last_line(done.stderr))
+        if done.returncode==2:
+            raise InputError(f"{run.key}: did not train, got {_last_line(done.stderr)}; "
+                             "expected to train it (finished runs are kept)")
         if done.returncode: raise ChildProcessError(_crash(run, done))
         row |= _measured(Path(d)/"run", argv)
     return row | dict(command=join(["run_c4.py", *argv]), threads=threads)

@@ -222,7 +222,8 @@ def _spec(self:TrainStream)->dict: # what decides the order of the rows
         packing=self.packing, world=self.world, rank=self.rank, workers=self.workers,
         shards=len(self.source.files), vocabulary=len(self.tok),
         column=getattr(self.source, "column", "text"),
-        texts=self.source.digest(), tokenizer=fingerprint(self.tok))
+        texts=self.source.digest(), content=self.source.content(),
+        tokenizer=fingerprint(self.tok))
 
 # %% ../nbs/34_data.ipynb #specst01
 @patch
@@ -238,7 +239,7 @@ def load_state_dict(self:TrainStream,
     "Continue from a position. Raises `InputError` for the first difference of the streams."
     saved = state_dict["spec"]
     for k,v in self.spec.items():
-        if saved.get(k, v)==v: continue
+        if None in (saved.get(k), v) or saved[k]==v: continue # older checkpoints have fewer
         raise InputError(f"--continue_from: the data stream differs in {k}, got {v}; "
                          f"expected {saved[k]}")
     self.epoch, self.batches = state_dict["epoch"], state_dict["batches"]

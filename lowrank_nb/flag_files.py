@@ -6,6 +6,7 @@
 __all__ = ['recipe_dir', 'recipe_names', 'read_config']
 
 # %% ../nbs/48_flag_files.ipynb #4a662ea3
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def _config_file(name:str)->Path: # the file itself, or the recipe of that name
 # %% ../nbs/48_flag_files.ipynb #a046b9eb
 def read_config(
     name:str, # a file, or a recipe's name
-)->dict:      # flag -> value
-    "Read the flags of a YAML or JSON file. Raises `InputError`."
+)->dict:      # flag -> value, as text
+    """Read the flags of a YAML or JSON file, each as it would be typed: `010`, `no` and `1e-3` stay
+    what they are. Raises `InputError`."""
     def bad(problem):
         return InputError(f"--config: {problem}, got {name}; expected YAML such as lr: 0.01")
     try: values = yaml.load(_config_file(name).read_text(encoding="utf-8"), _Loader)
@@ -50,13 +52,19 @@ def read_config(
     if isinstance(values.get("given"), list): values = _given_again(values)
     return {k: v for k,v in values.items() if v is not None}
 
+# %% ../nbs/48_flag_files.ipynb #a046b9ec
 class _Loader(yaml.SafeLoader):
-    "Load YAML whose mappings name each key once."
+    "Load YAML whose mappings name each key once, with a value. Values are text, or null."
+    yaml_implicit_resolvers = {}
     def construct_mapping(self, node:yaml.MappingNode, deep:bool=False)->dict:
         keys = [str(key.value).removeprefix("--") for key,_ in node.value]
         twice = next((key for key in keys if keys.count(key)>1), None)
         if twice: raise yaml.YAMLError(f"{twice} is there twice")
+        empty = next((key for key,(_,value) in zip(keys, node.value) if value.value==""), None)
+        if empty: raise yaml.YAMLError(f"{empty} has no value; null stands for the default")
         return super().construct_mapping(node, deep)
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL)$"), "~nN")
 
 def _given_again(values:dict)->dict: # of an earlier run's args.json
     places = {"config", "dry_run", "save_dir", "continue_from"}

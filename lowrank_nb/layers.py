@@ -320,12 +320,15 @@ def _narrow(linear:nn.Linear, shape:tuple, std:float)->nn.Linear:
     return new
 
 # %% ../nbs/11_layers.ipynb #323d5e68
-def _check_grads(model:nn.Module, config:FactorizeConfig, grads:dict|None)->None:
+def _check_grads(model:nn.Module, choices:list[Choice], config:FactorizeConfig, grads:dict)->None:
     counting = next(model.parameters()).is_meta
-    if config.kind!="lost" or config.method!="gradient" or counting or grads is not None:
-        return
-    raise InputError("method: needs the gradients of the dense model, got 'gradient'; "
-                     "expected factorize(model, config, grads=...)")
+    if config.kind!="lost" or config.method!="gradient" or counting: return
+    for name in (c.name for c in choices if c.action=="replace"):
+        shape = tuple(getattr(grads.get(name), "shape", ()))
+        expected = linear_shape(model.get_submodule(name))
+        if shape!=expected: raise InputError(
+            f"method: gradient needs those of the dense model's weights, got {shape or None} for "
+            f"{name}; expected factorize(model, config, grads={{path: {expected} tensor}})")
 
 def _warn_of_constraints(model:nn.Module, choices:list[Choice])->None:
     layers = [model.get_submodule(c.name) for c in choices if c.action!="keep"]
@@ -377,23 +380,20 @@ def replace_layers(
     grads:dict[str,Tensor]|None=None, # path -> (out, in) gradient, for the method 'gradient'
 )->list[Choice]:            # the plan
     """Replace the linear layers that `plan` names.
-    Raises `InputError` before any layer changes if the method 'gradient' has no `grads`."""
-    choices = plan(model, config)
-    _check_grads(model, config, grads)
+    Raises `InputError` before any layer changes if the method 'gradient' lacks some of `grads`."""
+    choices, grads = plan(model, config), grads or {}
+    _check_grads(model, choices, config, grads)
     paths = paths_of(model)
     acts = [] if config.keep_mlp_act else mlp_activations(model, choices)
     _warn_of_constraints(model, choices)
     for choice in choices:
         old = model.get_submodule(choice.name)
-        if choice.action=="keep" or choice.narrow==linear_shape(old):
-            continue
-        grad = (grads or {}).get(choice.name)
+        if choice.action=="keep" or choice.narrow==linear_shape(old): continue
         std = getattr(getattr(model, "config", None), "initializer_range", 0.02)
-        new = _replacement(as_linear(old), choice, std, config, grad)
+        new = _replacement(as_linear(old), choice, std, config, grads.get(choice.name))
         new.conv1d = is_conv1d(old) # `merge` returns what the architecture expects
         if new.conv1d and choice.action=="narrow": new = as_conv1d(new)
-        drawn = not any(p.is_meta for p in new.parameters())
-        new._is_hf_initialized = drawn # the mark of Transformers
+        new._is_hf_initialized = not any(p.is_meta for p in new.parameters()) # Transformers' mark
         carry_over(old, new)
         for path in paths[old]: model.set_submodule(path, new)
     for module,name in acts: setattr(module, name, nn.Identity())

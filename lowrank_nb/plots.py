@@ -140,13 +140,15 @@ def draw_rates(
     rows:Iterable[dict], # of one seed and one number of updates
     unit:str="token",    # a loss is in nats per token, or per "byte"
 )->None:
-    "Draw validation loss by learning rate, one line per method. The best point of each is filled."
+    """Draw validation loss by learning rate, one line per method and its further flags. The best
+    point of each is filled."""
     points = {}
     for r in finished(rows):
-        points.setdefault(r["method"], []).append((r["lr"], r["loss"]))
-    for method,line in points.items():
-        style = method_style(method)
-        ax.plot(*zip(*sorted(line)), marker="o", mfc="none", label=method, **style)
+        points.setdefault((r["method"], r["extra"]), []).append((r["lr"], r["loss"]))
+    for (method,extra),line in points.items():
+        style = method_style(f"{method} {extra}".strip())
+        ax.plot(*zip(*sorted(line)), marker="o", mfc="none", label=f"{method} {extra}".strip(),
+                **style)
         ax.plot(*min(sorted(line), key=lambda point: point[1]), "o", color=style["color"])
     ax.set(xlabel="learning rate", ylabel=f"validation loss (nats per {unit})", xscale="log")
     ax.legend()

@@ -26,7 +26,7 @@ from .checks import Checked, check
 from .config import Config, RunFlags, parse_flags
 from .core import InputError, is_first_process, log
 from .files import read_metrics, write_json
-from .flags import end_command, run_command
+from .flags import DIVERGED, end_command, run_command
 from .process import Process, leave_process_group, peak_memory, setup_process
 from .resume import finishing_saves
 from .run_folder import make_run_folder, remove_empty_folders
@@ -114,7 +114,7 @@ def _fit(trainer:Trainer, folder:Path, run:RunFlags)->int: # exit code
         if not run.save_ckpt:
             advice = "nothing was saved (--save_ckpt True saves)"
         return end_command(PROG, f"{e}; {advice}", 128+e.signal)
-    except FloatingPointError as e: return end_command(PROG, e)
+    except FloatingPointError as e: return end_command(PROG, e, DIVERGED)
     if trainer.process.rank==0: _finish(trainer, folder, run.name)
     return 0
 

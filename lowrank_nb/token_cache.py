@@ -26,7 +26,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 from .core import InputError
 from .files import digest_of, read_json, write_json
 from .models import vocabulary_size
-from .texts import EMBEDDED, PLAIN, TextSource, unreadable
+from .texts import EMBEDDED, PLAIN, TextSource, texts_of, unreadable
 from .tokens import encode
 
 # %% ../nbs/32_token_cache.ipynb #46a99842
@@ -40,9 +40,14 @@ def fingerprint(tok:PreTrainedTokenizerBase)->str:
     text = json.dumps([content, tok.eos_token_id], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
+# %% ../nbs/32_token_cache.ipynb #46a99844
 def _shard(file:str)->dict: # the address of a remote file names its revision instead of a size
+    if file.startswith(EMBEDDED): return dict(file=file, size=None, sample=_sample_embedded(file))
     if not os.path.isfile(file): return dict(file=file, size=None)
     return dict(file=os.path.abspath(file), size=os.path.getsize(file), sample=_sample(file))
+
+def _sample_embedded(file:str)->str: # every version of Python has other docstrings
+    return hashlib.sha256("\0".join(texts_of(file)).encode()).hexdigest()
 
 def _sample(file:str)->str:
     "Hash pieces of a file: all of it up to 4 MB, else 64 pieces of 64 KB."
@@ -54,6 +59,16 @@ def _sample(file:str)->str:
             f.seek(start)
             found.update(f.read(piece))
     return found.hexdigest()
+
+# %% ../nbs/32_token_cache.ipynb #46a99845
+def _content(shards:list[dict])->str|None: # None: a shard is remote, or of an older cache
+    samples = [shard.get("sample") for shard in shards]
+    return None if None in samples else hashlib.sha256(json.dumps(samples).encode()).hexdigest()
+
+@patch
+def content(self:TextSource)->str|None:
+    "Hash a sample of the text, to compare two sources of files; None if a file is remote."
+    return _content([_shard(file) for file in self.files])
 
 # %% ../nbs/32_token_cache.ipynb #46a99843
 def _plan(source:TextSource, tok:PreTrainedTokenizerBase, max_length:int|None)->dict:
@@ -76,12 +91,12 @@ def _whole(path:Path)->Iterator[IO]:
         os.fsync(f.fileno())
     other.replace(path)
 
-def _prepare_shard(file:str, stem:Path, tok, max_length:int|None, dtype:str,
-                   column:str="text")->int: # tokens
+def _prepare_shard(file:str, stem:Path, source:TextSource, tok, max_length:int|None,
+                   dtype:str)->int: # tokens
     "Tokenize one shard into `stem`.ids and `stem`.ends.npy."
     ends = [np.zeros(0, np.int64)]
     n = 0
-    docs = TextSource([file], column=column).read(file) # its errors name the flag
+    docs = source.read(file) # its errors name the flag
     with _whole(stem.with_suffix(".ids")) as f:
         while texts := list(islice(docs, 1000)):
             ids = encode(tok, texts, max_length)
@@ -114,19 +129,25 @@ def _difference(old:dict, new:dict)->str: # empty: none
             return f"other text in {a['file']}"
     return ""
 
+# %% ../nbs/32_token_cache.ipynb #a4b3e834
 def _begin(out:Path, plan:dict)->None:
     "Make the folder of a cache, or check that it was begun with the same data."
-    if (out/"cache.json").is_file():
+    if any(out.glob("[0-9]*.json")): # a shard is finished
         found = _difference(read_json(out/"cache.json"), plan)
         if not found: return
         raise InputError(f"OUT: a cache of other data ({found}), got {out}; expected a new folder")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if used and not (out/"cache.json").is_file():
         raise InputError(f"OUT: not a token cache, got {out}; expected a new folder")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/"cache.json", plan)
 
 # %% ../nbs/32_token_cache.ipynb #b889f6fa
 def _size(path:Path)->int: return path.stat().st_size if path.is_file() else 0
+
+def _length(path:Path)->int|None: # of a saved array; None: damaged
+    try: return len(np.load(path, mmap_mode="r" if _size(path)>2**20 else None))
+    except Exception: return None # numpy raises errors of several kinds
 
 def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     "Raise `InputError` if a shard is damaged, or its text file has changed."
@@ -136,6 +157,11 @@ def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
     if _size(ids)!=size or not ids.is_file():
         raise InputError(f"{ids}: damaged, got {_size(ids)} bytes; expected {size}: "
                          f"remove {done} and run lowrank_prepare again")
+    ends = stem.with_suffix(".ends.npy")
+    if _length(ends)!=read_json(done)["docs"]:
+        raise InputError(f"{ends}: damaged, got {_size(ends)} bytes; expected the ends of "
+                         f"{read_json(done)['docs']} documents: remove {done} and run "
+                         "lowrank_prepare again")
     file, expected = shard["file"], shard["size"]
     if expected is None or not os.path.isfile(file): return
     if os.path.getsize(file)!=expected:
@@ -145,6 +171,7 @@ def _check_shard(out:Path, stem:Path, shard:dict, dtype:str)->None:
         raise InputError(f"{out}: {file} has changed, got other text of the same size; "
                          "expected a new cache")
 
+# %% ../nbs/32_token_cache.ipynb #b889f6fb
 @dataclass
 class TokenSource(TextSource):
     "Hold the folder that `prepare` made. Open one with `TokenSource.open`."
@@ -154,6 +181,10 @@ class TokenSource(TextSource):
         "Hash the names and sizes of the text files: the cache stands for them."
         shards = self.plan["shards"]
         return digest_of([s["file"] for s in shards], [s["size"] for s in shards])
+
+    def content(self)->str|None:
+        "Return the hash of the text files, as it was when the cache was made."
+        return _content(self.plan["shards"])
 
 # %% ../nbs/32_token_cache.ipynb #067880e2
 @patch(cls_method=True)
@@ -244,8 +275,8 @@ def prepare(
     _begin(out, plan)
     stems = {out/f"{i:05d}": f for i,f in enumerate(source.files)}
     left = {s: f for s,f in stems.items() if not s.with_suffix(".json").is_file()}
-    one = partial(_prepare_shard, tok=tokenizer, max_length=max_length, dtype=plan["dtype"],
-                  column=source.column)
+    one = partial(_prepare_shard, source=source, tok=tokenizer, max_length=max_length,
+                  dtype=plan["dtype"])
     done = dict(total=len(stems), initial=len(stems)-len(left))
     with tqdm(**done, unit="shard", disable=not progress) as bar:
         _count(_tokens_by_shard(one, left, workers), bar)

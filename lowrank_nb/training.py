@@ -321,18 +321,23 @@ def weight_gradients(
     process:Process|None=None,
     dtype:str="float32",      # see Trainer
 )->dict[str,Tensor]:          # path -> (out_features, in_features), the same on every process
-    "Compute the gradients of the mean loss by the layers' weights. The model is left unchanged."
+    """Compute the gradients of the mean loss by the layers' weights, of frozen layers too. The
+    model is left unchanged."""
     process = process or Process()
     alone = Process(device=process.device)
     own = sum(map(n_targets, batches))
     total = process.sum(own)[0]
     model.zero_grad()
+    layers = {name: model.get_submodule(name) for name in names}
+    frozen = [layer.weight for layer in layers.values() if not layer.weight.requires_grad]
+    for weight in frozen: weight.requires_grad_(True)
     Trainer(model, None, None, None, 0, process=alone, dtype=dtype).gradients(batches)
     grads = {}
-    for name in names:
-        layer = model.get_submodule(name)
-        gradient = layer.weight.grad*(own/total) # this process's share of the global mean
+    for name,layer in layers.items():
+        found = layer.weight.grad # None: these batches did not reach the layer
+        gradient = torch.zeros_like(layer.weight) if found is None else found*(own/total)
         if process.world>1: dist.all_reduce(gradient)
         grads[name] = gradient.T if isinstance(layer, Conv1D) else gradient
+    for weight in frozen: weight.requires_grad_(False)
     model.zero_grad()
     return grads
