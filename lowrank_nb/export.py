@@ -14,6 +14,7 @@ from statistics import mode
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
@@ -249,8 +250,8 @@ def export(
     _check_whole(checkpoint)
     _check_linear(checkpoint)
     try: return _write_plain(checkpoint, out)
-    except OSError as e:
-        if e.errno is None: # Transformers' own
+    except (OSError, SafetensorError) as e:
+        if getattr(e, "errno", None) is None: # not of the file system
             raise InputError(f"DIR: cannot be read ({brief(e)}), got {checkpoint}; "
                              "expected a whole checkpoint") from None
         raise InputError(f"OUT: cannot be written ({e.strerror}), got {out}; "

@@ -317,9 +317,11 @@ def _exact(self:LOROAdamW, group:dict, counts:dict)->None:
     pairs = []
     for B,A in zip(group["params"][::2], group["params"][1::2]):
         if B not in found and A not in found: continue
-        dB, dA = (found.get(p, (None, None))[0] for p in (B, A))
+        (dB, size), (dA, other) = (found.get(p, (None, None)) for p in (B, A))
+        if dB is not None and dA is not None and self.state[B]["step"]!=self.state[A]["step"]:
+            dA = dA*(other/size) # each has the bias correction of its own count
         pairs.append((B, A))
-        jobs.append((B.detach(), A.detach(), dB, dA, found[B if B in found else A][1]))
+        jobs.append((B.detach(), A.detach(), dB, dA, other if dB is None else size))
     if pairs: self._replace(pairs, jobs, group["share"])
 
 # %% ../nbs/22_loro_adamw.ipynb #1abf8821

@@ -207,7 +207,7 @@ def draw_runs(
     for i,(name,(train,evals)) in enumerate(runs.items()):
         look = style(name) if style else dict(color=f"C{i%10}", ls="-")
         position = {r["step"]: r["tokens_seen"] if x=="tokens" else r["step"] for r in train}
-        window = min(smooth, len(train))
+        window = smooth if len(train)>=2*smooth else 1 # a short run is drawn as it is
         losses = running_mean([r["loss"] for r in train], window)
         ax.plot(list(position.values())[window-1:], losses, color=look["color"], lw=1, alpha=0.6,
                 label=None if evals else name)
