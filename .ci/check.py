@@ -25,9 +25,9 @@ from forked import command, forked, start_server
 from notebook import test
 
 # The longest first, so that all workers end at about the same time.
-LONGEST = ('a hub that drops', 'demo', 'compare.ipynb', 'command_line', 'faults', 'resume',
-           'sharding', 'tutorial', 'training', 'optimizers', 'loro_adamw', 'data.ipynb', 'run_c4',
-           'train ')
+LONGEST = ('a hub that drops', 'demo', 'compare.ipynb', 'command_line', 'private hub', 'faults',
+           'resume', 'halves', 'sharding', 'tutorial', 'waiting', '8-bit', 'training', 'optimizers',
+           'benchmark', 'loro_adamw', 'data.ipynb', 'run_c4', 'run_folder', 'site', 'train ')
 
 def copy_of_tree(folder, env)->Path:
     "Copy the tracked files, so that checks cannot change the checkout."
@@ -102,8 +102,10 @@ def imported()->set[str]:
     names = set()
     for file in (ROOT/'lowrank_nb').glob('*.py'):
         for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Import): names |= {a.name for a in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level: names.add(node.module)
+            if isinstance(node, ast.Import):
+                names |= {a.name for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module)
     return {n.split('.')[0] for n in names} - {*sys.stdlib_module_names, 'lowrank_nb'}
 
 def modules_of(line:str)->set[str]:
@@ -136,7 +138,8 @@ def packaging(env):
         tree = copy_of_tree(d, env)
         sh(sys.executable, '-m', 'build', '--no-isolation', '-o', f'{d}/dist', tree, cwd=d, env=env)
         wheel, = Path(d, 'dist').glob('*.whl')
-        with zipfile.ZipFile(wheel) as z: names = set(z.namelist())
+        with zipfile.ZipFile(wheel) as z:
+            names = set(z.namelist())
         files = (p for p in (tree/'lowrank_nb').rglob('*') if p.is_file())
         want = {p.relative_to(tree).as_posix() for p in files}
         must(want<=names, f'not in the wheel: {sorted(want-names)}')
@@ -180,7 +183,8 @@ def run(name, check)->bool:
     "Run a check, which passes unless it raises; print name, outcome and seconds."
     start = time.time()
     try: check()
-    except Exception as e: outcome, why = 'FAILED', f'\n{type(e).__name__}: {e}'
+    except Exception as e:
+        outcome, why = 'FAILED', f'\n{type(e).__name__}: {e}'
     else: outcome, why = 'ok    ', ''
     print(f'{outcome} {name}  ({time.time()-start:.0f} s){why}', flush=True)
     return outcome!='FAILED'

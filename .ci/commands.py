@@ -53,8 +53,10 @@ def train(env, variant, start=ONE, data=DATA, extra=()):
     with tempfile.TemporaryDirectory() as d:
         run = Path(d)/'run'
         flags = map(str, [*SMALL, *REFERENCE, *VARIANTS[variant], *data, '--save_dir', run, *extra])
-        if callable(start): said = forked(start, [*flags])
-        else: said = sh(*start, 'run_c4.py', *flags, env=env).stderr
+        if callable(start):
+            said = forked(start, [*flags])
+        else:
+            said = sh(*start, 'run_c4.py', *flags, env=env).stderr
         rows = rows_of(run)
         updates, evaluations = ([row['step'] for row in rows if row['kind']==kind]
                                 for kind in ('train', 'eval'))
@@ -72,7 +74,8 @@ def loopback(*fault, data=C4):
 def write_quarter(folder:Path):
     "Write the first quarter of each shard."
     for shard in C4.glob('*.json.gz'):
-        with gzip.open(shard) as f: lines = f.readlines()
+        with gzip.open(shard) as f:
+            lines = f.readlines()
         with gzip.open(folder/shard.name, 'w') as f:
             f.writelines(lines[:len(lines)//4])
 
@@ -152,7 +155,8 @@ def half_fetched(env):
             must(sizes==['32100']*4, sizes)
             files = list(Path(home).glob('hub/models--*/snapshots/*/*'))
             for file in files:
-                if file.name!='tokenizer_config.json': file.unlink()
+                if file.name!='tokenizer_config.json':
+                    file.unlink()
 
 def refuses(env):
     "Check for one line and exit code 2, also from two processes."

@@ -34,7 +34,8 @@ class Tester:
         self.low_rank = low_rank
 
     def get_config(self):
-        if not self.low_rank: return copy.deepcopy(self.config)
+        if not self.low_rank:
+            return copy.deepcopy(self.config)
         with torch.device('meta'):
             model = AutoModelForCausalLM.from_config(self.config)
         config = factorize(model, FactorizeConfig(KIND, attn_rank=8, mlp_rank=8)).config
@@ -58,7 +59,8 @@ def make_case(name, low_rank):
         def setUp(self): self.model_tester = Tester(self, name, low_rank)
         def _prepare_for_class(self, inputs, cls, return_labels=False): # it goes by known names
             inputs = copy.deepcopy(inputs)
-            if return_labels: inputs['labels'] = inputs['input_ids'].clone()
+            if return_labels:
+                inputs['labels'] = inputs['input_ids'].clone()
             return inputs
     Case.__name__ = Case.__qualname__ = f'{"LowRank" if low_rank else "Plain"}_{name}'
     return Case

@@ -96,7 +96,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(code)
         fields = {'Content-Length': size, 'X-Repo-Commit': SHA}
         fields |= {k.replace('_', '-'): v for k,v in headers.items()}
-        for k,v in fields.items(): self.send_header(k, str(v))
+        for k,v in fields.items():
+            self.send_header(k, str(v))
         self.end_headers()
 
     def send(self, body, code=200, **headers):
@@ -104,7 +105,8 @@ class Handler(BaseHTTPRequestHandler):
             body = json.dumps(body).encode()
             headers.setdefault('Content-Type', 'application/json')
         self.start(len(body), code, **headers)
-        if self.command!='HEAD': self.wfile.write(body)
+        if self.command!='HEAD':
+            self.wfile.write(body)
 
     def repo_and_file(self):
         "Return the repository and the path of a request for a file, else two None."
@@ -117,7 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         return None, None
 
     def answer(self):
-        if type(self).fault and type(self).fault(self): return
+        if type(self).fault and type(self).fault(self):
+            return
         path = unquote(urlsplit(self.path).path).strip('/')
         for repo in self.repos:
             start = f'api/{repo.kind}/{repo.name}'
@@ -129,8 +132,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def api(self, repo, rest):
         what, _, tail = rest.partition('/')
-        if what in ('', 'revision'): return self.send(repo.info())
-        if what=='tree': return self.send(repo.tree(tail.partition('/')[2]))
+        if what in ('', 'revision'):
+            return self.send(repo.info())
+        if what=='tree':
+            return self.send(repo.tree(tail.partition('/')[2]))
         if what=='paths-info':
             return self.send(repo.paths_info(self.asked_paths()))
         return self.send(dict(error='not found'), 404, X_Error_Code='EntryNotFound')
@@ -147,7 +152,8 @@ class Handler(BaseHTTPRequestHandler):
         size = repo.size(path)
         span = self.headers.get('Range')
         head = dict(ETag=f'"{repo.etag(path)}"', Accept_Ranges='bytes')
-        if span is None: return self.send(data, **head)
+        if span is None:
+            return self.send(data, **head)
         first,_,last = span.removeprefix('bytes=').partition('-')
         first, last = int(first), min(int(last) if last else size-1, size-1)
         content_range = f'bytes {first}-{last}/{size}'
@@ -181,8 +187,10 @@ class Fault:
         kind = self.next_kind()
         if kind is None: return False
         print(f'loopback hub: {kind}', file=sys.stderr, flush=True)
-        if kind=='429': handler.send(b'busy', 429, Retry_After=1)
-        elif kind=='503': handler.send(b'busy', 503)
+        if kind=='429':
+            handler.send(b'busy', 429, Retry_After=1)
+        elif kind=='503':
+            handler.send(b'busy', 503)
         else: self.half(handler, kind)
         return True
 
@@ -194,9 +202,11 @@ class Fault:
             handler.start(len(body), code, **headers)
             handler.wfile.write(body[:len(body)//2])
             handler.wfile.flush()
-            if kind=='stall': time.sleep(self.seconds)
+            if kind=='stall':
+                time.sleep(self.seconds)
         handler.send = send
-        try: handler.file(*handler.repo_and_file())
+        try:
+            handler.file(*handler.repo_and_file())
         finally: handler.send = whole
 
 @contextmanager
@@ -206,7 +216,8 @@ def serve(data, tokenizer, port=0, fault=None):
     server = ThreadingHTTPServer(('127.0.0.1', port), type('Handler', (Handler,), attributes))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try: yield f'http://127.0.0.1:{server.server_address[1]}'
+    try:
+        yield f'http://127.0.0.1:{server.server_address[1]}'
     finally:
         server.shutdown()
         server.server_close()

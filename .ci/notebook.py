@@ -36,11 +36,13 @@ class Watch:
         stored = cell.outputs
         cell.outputs = []
         start = time.perf_counter()
-        try: return run_cell(shell, cell, *args, **kwargs)
+        try:
+            return run_cell(shell, cell, *args, **kwargs)
         finally:
             seconds = round(time.perf_counter()-start, 2)
             self.times.append([seconds, self.path.name, first_line(cell.source)])
-            if self.compare and not shell.exc: self.look(cell, stored)
+            if self.compare and not shell.exc:
+                self.look(cell, stored)
 
     def look(self, cell, stored):
         found = difference(self.path.name, cell.id, stored, cell.outputs, self.exact)

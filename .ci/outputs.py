@@ -46,11 +46,13 @@ class Rows(HTMLParser):
 
     def handle_endtag(self, tag):
         if tag in ('th', 'td'): self.span = 0
-        if tag=='thead': self.heads = len(self.rows)
+        if tag=='thead':
+            self.heads = len(self.rows)
 
     def handle_data(self, data):
         row = self.rows[-1] if self.rows else []
-        for i in range(len(row)-self.span, len(row)): row[i] += data.strip()
+        for i in range(len(row)-self.span, len(row)):
+            row[i] += data.strip()
 
 def as_markdown(html:str)->str:
     "Turn a table of pandas into Markdown. Its last row of heads may name the index."
@@ -60,7 +62,8 @@ def as_markdown(html:str)->str:
     body = parser.rows[parser.heads:]
     names = heads.pop() if len(heads)>1 and not heads[-1][-1] else []
     head = [' '.join(dict.fromkeys(filter(None, column))) for column in zip(*heads)]
-    for i,name in enumerate(names): head[i] = name or head[i]
+    for i,name in enumerate(names):
+        head[i] = name or head[i]
     if not head[0] and [row[0] for row in body]==[*map(str, range(len(body)))]: # a mere number
         head, body = head[1:], [row[1:] for row in body]
     head = [h or ('part' if i else 'case') for i,h in enumerate(head)]
@@ -83,7 +86,8 @@ def plainest(output:dict)->tuple[str,str]:
     "Return the kind of an output and its text; a figure has no text."
     if output['output_type']=='stream':
         return output['name'], joined(output['text'])
-    if output['output_type']=='error': return 'error', output['ename']
+    if output['output_type']=='error':
+        return 'error', output['ename']
     data = without_html(output)['data']
     kind = next(m for m in ('image/png', 'text/markdown', 'text/plain', *data) if m in data)
     return kind, '' if kind=='image/png' else joined(data[kind])+'\n'
@@ -95,7 +99,8 @@ def shown(outputs:list)->dict:
         if is_chatter(output): continue
         kind, text = plainest(output)
         seen[kind] = seen.get(kind, '') + text
-        if kind=='image/png': seen['figures'] = seen.get('figures', 0) + 1
+        if kind=='image/png':
+            seen['figures'] = seen.get('figures', 0) + 1
     return seen
 
 def masked(text:str)->str:
@@ -105,7 +110,8 @@ def masked(text:str)->str:
 def first_difference(a:str, b:str)->str:
     "Describe the first line in which two texts differ."
     for x,y in zip(a.splitlines()+[''], b.splitlines()+['']):
-        if x!=y: return f'stored {x[:160]!r}, now {y[:160]!r}'
+        if x!=y:
+            return f'stored {x[:160]!r}, now {y[:160]!r}'
     return f'stored {a.count(chr(10))} lines, now {b.count(chr(10))}'
 
 def difference(notebook:str, cell_id:str, stored:list, now:list, exact:bool)->str|None:
@@ -113,11 +119,14 @@ def difference(notebook:str, cell_id:str, stored:list, now:list, exact:bool)->st
     Unless `exact`, a number is any number: another processor may round differently."""
     a, b = shown(stored), shown(now)
     kinds = [', '.join(x) or 'nothing' for x in (a, b)]
-    if a.keys()!=b.keys(): return f'stored {kinds[0]}, now {kinds[1]}'
-    if (notebook, cell_id) in TEXT_VARIES: return None
+    if a.keys()!=b.keys():
+        return f'stored {kinds[0]}, now {kinds[1]}'
+    if (notebook, cell_id) in TEXT_VARIES:
+        return None
     for kind in a:
         if a[kind]==b[kind]: continue
-        if kind=='figures': return f'stored {a[kind]} figures, now {b[kind]}'
+        if kind=='figures':
+            return f'stored {a[kind]} figures, now {b[kind]}'
         if exact or masked(a[kind])!=masked(b[kind]):
             return f'{kind}: {first_difference(a[kind], b[kind])}'
     return None

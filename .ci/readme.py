@@ -30,7 +30,8 @@ def readme()->tuple[str,bytes|None]:
     parts, figure = [], None
     for cell in json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']:
         source = ''.join(cell['source'])
-        if cell['cell_type']=='markdown': parts.append(linked(source))
+        if cell['cell_type']=='markdown':
+            parts.append(linked(source))
         elif '#| hide' not in source:
             if '#| echo: false' not in source: parts.append(f'```python\n{source}\n```')
             shown, drawn = displayed(cell)

@@ -20,9 +20,11 @@ PAIR = 'dense', 'lowrank'
 
 def part_of(event)->str:
     "Name the part of a step that a kernel belongs to, by its name and its shapes."
-    if 'attention' in event.key: return 'attention'
+    if 'attention' in event.key:
+        return 'attention'
     shapes = (s for s in event.input_shapes if isinstance(s, (list, tuple)))
-    if any(VOCABULARY in s for s in shapes): return WIDE
+    if any(VOCABULARY in s for s in shapes):
+        return WIDE
     return BLOCKS if event.key in PRODUCTS else 'elementwise and copies'
 
 def profiled(step:Step)->list:
@@ -64,7 +66,8 @@ def loss_rows(name:str, repeats:int)->list[dict]:
     seen, rows = {k: [] for k in steps}, []
     for s in steps.values(): head_of_step(s)  # warms up
     for _ in range(repeats):
-        for k,s in steps.items(): seen[k].append(head_of_step(s))
+        for k,s in steps.items():
+            seen[k].append(head_of_step(s))
     for kind in PAIR:
         for own in (True, False):
             who = 'our' if own else 'Transformers’'
@@ -90,7 +93,8 @@ def model_rows(name:str, repeats:int)->list[dict]:
     for s in steps.values(): s()  # warms up, and makes the moments
     for _ in range(repeats):
         rates.append(square_rate())
-        for k,s in steps.items(): seen[k].append(parts_of_step(s))
+        for k,s in steps.items():
+            seen[k].append(parts_of_step(s))
     for k,runs in seen.items():
         seconds = {q: median([s[q] for s,_ in runs]) for q in runs[0][0]}
         flops, totals[k] = runs[0][1], sum(seconds.values())

@@ -55,7 +55,8 @@ def ratio(a:list[float], b:list[float])->tuple[float,float,float]:
 def processor()->str:
     "Name the CPU."
     books = Path('/proc/cpuinfo')
-    if not books.exists(): return platform.machine()
+    if not books.exists():
+        return platform.machine()
     names = [line.split(':')[1].strip() for line in books.open() if line.startswith('model name')]
     return names[0] if names else platform.machine()
 
@@ -73,7 +74,8 @@ def command()->str:
 def row(what:str, value:float, goal:float|None=None, higher:bool=True, **more)->dict:
     "Return a measured figure beside its goal; `higher`: more is better."
     met = None
-    if goal is not None: met = bool(value>=goal if higher else value<=goal)
+    if goal is not None:
+        met = bool(value>=goal if higher else value<=goal)
     return dict(what=what, value=value, goal=goal, higher=higher, met=met, **more)
 
 def ratio_row(what:str, a:list[float], b:list[float], goal:float|None=None, higher:bool=True,
@@ -87,7 +89,8 @@ def show(rows:list[dict]):
     width = max(len(r['what']) for r in rows)
     for r in rows:
         line = f"{r['what']:{width}}  {r['value']:.4g}"
-        if 'low' in r: line += f"  [{r['low']:.3g}, {r['high']:.3g}]"
+        if 'low' in r:
+            line += f"  [{r['low']:.3g}, {r['high']:.3g}]"
         if r['goal'] is not None:
             sign = '>=' if r['higher'] else '<='
             line += f"  goal {sign} {r['goal']:g}: {'met' if r['met'] else 'missed'}"

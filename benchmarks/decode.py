@@ -10,7 +10,8 @@ from lowrank_nb.models import build_model
 METHODS = dict(dense={}, lowrank={}, lost=dict(sparsity=.01))
 
 def synchronize():
-    if torch.cuda.is_available(): torch.cuda.synchronize()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 def new_model(name:str, method:str, device:str, dtype:torch.dtype):
     "Build a model that is ready to generate."

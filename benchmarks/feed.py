@@ -26,7 +26,8 @@ def one_pass(source, tokenizer, packing:bool, batch_size:int=64)->float:
     n, start = 0, time.perf_counter()
     while True:
         batch = next(stream)
-        if stream.epoch: return n/(time.perf_counter()-start)
+        if stream.epoch:
+            return n/(time.perf_counter()-start)
         n += int((batch['labels']!=-100).sum())
 
 def tokenizer_alone(texts, tokenizer, packing:bool)->float:
@@ -86,7 +87,8 @@ def main():
         cases = cases_of(source, cache, t5, as_bytes)
         speed = {k: [] for k in cases}
         for _ in range(args.repeats):  # interleaved: a busy moment disturbs all of them
-            for k,f in cases.items(): speed[k].append(f()/1e6)
+            for k,f in cases.items():
+                speed[k].append(f()/1e6)
     for k,v in speed.items():
         goal = None if 'alone' in k else GOAL
         what = f'{k}: million useful tokens/s'

@@ -31,7 +31,8 @@ METHODS = dict(
 PEAKS = {'H200': 989e12, 'H100': 989e12, 'A100': 312e12, 'L40': 181e12, '4090': 165e12}
 
 def synchronize():
-    if torch.cuda.is_available(): torch.cuda.synchronize()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 class Passes:
     "Run forward, backward or a whole step of one model on random tokens."
@@ -40,7 +41,8 @@ class Passes:
         model = build_model(name).to(args.device)
         rank = RANKS[name]
         config = FactorizeConfig(attn_rank=rank, mlp_rank=rank, **METHODS[method])
-        if method!='dense': factorize(model, config)
+        if method!='dense':
+            factorize(model, config)
         self.args, self.low = args, args.dtype=='bfloat16'
         self.flops = 3*cost_report(model, 256)[-1]['flops']  # per token, forward and backward
         shape = (args.batch, 256)
@@ -51,7 +53,8 @@ class Passes:
             groups = param_groups(model)
             self.opt = LOROAdamW(groups, lr=1e-4, exact_every=NEVER, refresh='all',
                                  refresh_every=NEVER)
-        else: self.opt = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        else:
+            self.opt = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def passes(self):
         self.opt.zero_grad(set_to_none=True)
@@ -66,12 +69,14 @@ class Passes:
     def exact_in_passes(self, repeats:int)->float:
         "Return the cost of an exact update of every factor in forward and backward passes."
         def update(every):
-            for group in self.opt.param_groups: group['exact_every'] = every
+            for group in self.opt.param_groups:
+                group['exact_every'] = every
             self.opt.step()
         self.passes()
         ways = dict(lazy=lambda: update(NEVER), exact=lambda: update(1), passes=self.passes)
         s = medians(interleave(ways, repeats, synchronize))
-        for group in self.opt.param_groups: group['exact_every'] = NEVER
+        for group in self.opt.param_groups:
+            group['exact_every'] = NEVER
         return (s['exact']-s['lazy'])/s['passes']
 
 def waits(function)->int:
@@ -86,7 +91,8 @@ def waits(function)->int:
 def timed(work:Passes, args)->tuple[list[float],float|None]:
     "Return seconds a step and the peak GiB (None on a CPU)."
     on_gpu = args.device=='cuda'
-    if on_gpu: torch.cuda.reset_peak_memory_stats()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     for _ in range(3): work.step()
     seconds = interleave(dict(step=work.step), args.repeats, synchronize)['step']
     return seconds, torch.cuda.max_memory_allocated()/2**30 if on_gpu else None
@@ -191,7 +197,8 @@ def device_rows(args)->list[dict]:
 
 def decode_part(name:str, batch:int, args)->list[dict]:
     args.prompt, args.tokens, args.methods = 256, 32, list(decode.METHODS)
-    with torch.no_grad(): return decode.rows_of(name, batch, args)
+    with torch.no_grad():
+        return decode.rows_of(name, batch, args)
 
 def parse():
     p = flag_parser(__doc__)
@@ -230,7 +237,8 @@ def measured(name:str, part, batch:int)->list[dict]:
         rows = [row(what, float('nan'), why=str(e).splitlines()[0])]
     gc.collect()
     torch.compiler.reset()
-    if torch.cuda.is_available(): torch.cuda.empty_cache()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     return [dict(r, part=name) for r in rows]
 
 def main():

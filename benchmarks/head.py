@@ -24,8 +24,10 @@ def inputs(vocabulary:int, hidden:int, pads:float=0., sequences:int=4):
 def step(way:str, head, h, labels):
     "Compute the loss and its gradients."
     h.grad = head.weight.grad = None
-    if way=='logits': loss, n = nats_of_logits(head(h), labels)
-    else: loss, n = nats_of_hidden(h, head, labels)
+    if way=='logits':
+        loss, n = nats_of_logits(head(h), labels)
+    else:
+        loss, n = nats_of_hidden(h, head, labels)
     (loss/n).backward()
     return loss.detach()
 

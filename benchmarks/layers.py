@@ -24,7 +24,8 @@ class Readable(nn.Module):
     def forward(self, x):
         layer = self.layer
         low = x @ layer.A.T @ layer.B.T
-        if not isinstance(layer, LoSTLinear): return low
+        if not isinstance(layer, LoSTLinear):
+            return low
         columns = x[..., layer.columns] @ layer.S.T
         return layer.gamma*low + (1-layer.gamma)*columns
 

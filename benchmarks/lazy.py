@@ -35,7 +35,8 @@ class Loop:
         size = self.lr*math.sqrt(1-self.betas[1]**self.t)/(1-self.betas[0]**self.t)
         for B,A in self.pairs:
             new = lazy_update(B, A, self.direction(B), self.direction(A), size, self.scale)
-            for p,x in zip((B, A), new): p.copy_(x)
+            for p,x in zip((B, A), new):
+                p.copy_(x)
 
 def candidates(name:str, rank:int)->dict:
     "Return the three steps on the factors of one model."
@@ -43,7 +44,8 @@ def candidates(name:str, rank:int)->dict:
     model = factorize(build_model(name), config)
     groups = [g for g in param_groups(model) if g['factors']]
     factors = groups[0]['params']
-    for p in factors: p.grad = torch.randn_like(p)*1e-3
+    for p in factors:
+        p.grad = torch.randn_like(p)*1e-3
     ours = LOROAdamW(groups, exact_every=NEVER, refresh='all', refresh_every=NEVER)
     loop = Loop(list(zip(factors[::2], factors[1::2])))
     fused = torch.optim.AdamW(factors, lr=1e-3, fused=True)

@@ -28,7 +28,8 @@ class Step:
         config, optimizer, options = CANDIDATES[candidate]
         self.model = build_model(name)
         rank = RANKS[name]
-        if config: factorize(self.model, FactorizeConfig(attn_rank=rank, mlp_rank=rank, **config))
+        if config:
+            factorize(self.model, FactorizeConfig(attn_rank=rank, mlp_rank=rank, **config))
         self.optimizer = make_optimizer(optimizer, self.model, lr=1e-4, **options)
         self.loss = LMLoss(self.model)
         self.tokens = torch.randint(0, 32000, (4, 256))

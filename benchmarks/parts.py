@@ -16,7 +16,8 @@ def measure(name:str, kind:str)->list[dict]:
     labels = torch.randint(0, 32000, (4, 256))
     def head(): nats_of_hidden(h, model.lm_head, labels)[0].backward()
     for p in model.parameters():
-        if p.grad is None: p.grad = torch.zeros_like(p)
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
     seconds = medians(interleave(dict(head=head, optimizer=step.opt.step), 3))
     seconds |= medians(interleave(dict(step=step), 3))
     share = {k: 100*seconds[k]/seconds['step'] for k in ('head', 'optimizer')}

@@ -20,7 +20,8 @@ PAIR = ('ordinary', 'with --save_async')
 def trainer_of()->Trainer:
     "Make a trainer after one step: weights and moments, as in a run."
     model = factorize(build_model(MODEL), FactorizeConfig('lowrank', attn_rank=RANK, mlp_rank=RANK))
-    for p in model.parameters(): p.grad = torch.randn_like(p)*1e-3
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)*1e-3
     optimizer = make_optimizer('adamw', model, lr=1e-3)
     optimizer.step()
     schedule = make_schedule(optimizer, 'cosine', num_training_steps=10, warmup_steps=1)
@@ -31,7 +32,8 @@ def waits(trainer:Trainer, repeats:int)->dict[str,list[float]]:
     seconds = {name: [] for name in PAIR}
     with tempfile.TemporaryDirectory() as d:
         saves = {name: Save(f'{d}/{name}', 1, background=name==PAIR[1]) for name in PAIR}
-        for save in saves.values(): save.before_fit(trainer)
+        for save in saves.values():
+            save.before_fit(trainer)
         for i in range(repeats+1):
             for name,save in saves.items():
                 s = seconds_of(partial(save.run, trainer))

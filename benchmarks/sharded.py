@@ -47,7 +47,8 @@ def by_inner_products(jobs:list[tuple], costs:list[float])->list[tuple]:
     for o in range(world):
         theirs = jobs_of_process(o)
         sizes = [4*ranks[i]**2 for i in theirs]
-        if o==rank: sent = torch.cat([coefficients[i].flatten() for i in theirs])
+        if o==rank:
+            sent = torch.cat([coefficients[i].flatten() for i in theirs])
         else: sent = torch.empty(sum(sizes))
         dist.broadcast(sent, o)
         for i,x in zip(theirs, sent.split(sizes)):
@@ -89,7 +90,8 @@ def check_agreement(jobs:list[tuple]):
         b, a = fast_exact_update(*job)
         want = b@a
         results = s, (whole(g[0], 0), whole(g[1], 0)), (whole(p[0], 0), whole(p[1], 1))
-        for B,A in results: assert (B@A-want).norm() <= 1e-4*want.norm()
+        for B,A in results:
+            assert (B@A-want).norm() <= 1e-4*want.norm()
 
 def time_ways(ways:dict, repeats:int)->dict[str,list[float]]:
     "Time the ways in turn, from barrier to barrier."
@@ -100,7 +102,8 @@ def time_ways(ways:dict, repeats:int)->dict[str,list[float]]:
             start = time.perf_counter()
             f()
             dist.barrier()
-            if i: seconds[k].append(time.perf_counter()-start)
+            if i:
+                seconds[k].append(time.perf_counter()-start)
     return seconds
 
 def rows_of(name:str, r:int, args)->list[dict]:

@@ -17,7 +17,8 @@ def factors(hidden:int, outs:list[int], rank:int, device:str)->tuple[list, list]
 
 def outputs(way:str, x, B:list, A:list)->list:
     "Return B A x of each layer."
-    if way=='separate': return [x @ a.T @ b.T for b,a in zip(B, A)]
+    if way=='separate':
+        return [x @ a.T @ b.T for b,a in zip(B, A)]
     middles = (x @ torch.cat(A).T).split(A[0].shape[0], -1)
     return [h @ b.T for h,b in zip(middles, B)]
 

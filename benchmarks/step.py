@@ -25,12 +25,14 @@ class Step:
         rank = RANKS[name]
         self.own_loss = own_loss
         config = FactorizeConfig(kind, attn_rank=rank, mlp_rank=rank, sparsity=.01)
-        if kind!='dense': factorize(self.model, config)
+        if kind!='dense':
+            factorize(self.model, config)
         self.opt = optimizer_for(kind, self.model)
         self.tokens = torch.randint(0, 32000, (4, 256))
         self.flops = cost_report(self.model, 256)[-1]['flops']
         self.loss = LMLoss(self.model)
-        if compiled: self.loss = torch.compile(self.loss)
+        if compiled:
+            self.loss = torch.compile(self.loss)
 
     def mean_loss(self):
         if self.own_loss:
@@ -92,7 +94,8 @@ def rows_of(name:str, threads:int, kinds:list, with_theirs:bool, repeats:int)->l
     for k in ('dense', 'lowrank'):
         theirs = THEIRS.format(k)
         what = f"{where}: {k} step, times faster than with Transformers' loss"
-        if theirs in s: rows.append(ratio_row(what, s[theirs], s[k], 1.1))
+        if theirs in s:
+            rows.append(ratio_row(what, s[theirs], s[k], 1.1))
     return rows
 
 def peak_rows(name:str)->list[dict]:
@@ -115,13 +118,15 @@ def main():
         for t in args.threads:
             torch.set_num_threads(t)
             few = max(5 if args.compile else 3, args.repeats//2)
-            if args.compile: rows += [compiled_row(name, k, t, few) for k in args.kinds]
+            if args.compile:
+                rows += [compiled_row(name, k, t, few) for k in args.kinds]
             else:
                 last = t==max(args.threads) and name!='llama_350m' and 'dense' in args.kinds
                 repeats = args.repeats if name=='llama_9m' else few
                 rows += rows_of(name, t, args.kinds, last, repeats)
                 gc.collect()
-        if not args.compile and name!='llama_350m': rows += peak_rows(name)
+        if not args.compile and name!='llama_350m':
+            rows += peak_rows(name)
     results = 'step_compiled' if args.compile else 'step'
     finish(results, rows, args.out, threads=args.threads, tokens=1024)
 

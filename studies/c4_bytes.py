@@ -78,7 +78,8 @@ def tuning(method:str, rows:list[dict])->list[Run]:
     "List the runs of a method's grid, which grows while its best rate is at the edge."
     had = tried(method, rows)
     rates = {*METHODS[method].rates, *rates_of(had)}
-    if rates_of(had)==rates: rates |= {*next_rates(had)}
+    if rates_of(had)==rates:
+        rates |= {*next_rates(had)}
     return [Run(method, lr, steps=STEPS) for lr in sorted(rates)]
 
 def tuned(method:str, rows:list[dict])->float | None:
@@ -96,7 +97,8 @@ def seeds_at(method:str, lr:float, steps:int=STEPS, extra:str="")->list[Run]:
 def answers(method:str, extra:str, rates:tuple, best:float, rows:list[dict])->list[Run]:
     """List the runs of one question: all seeds at the method's best rate. If a rate means
     something else here, a grid comes first and grows like any grid."""
-    if not rates: return seeds_at(method, best, extra=extra)
+    if not rates:
+        return seeds_at(method, best, extra=extra)
     grid = sorted({float(f"{best*factor:g}") for factor in rates})
     first = [Run(method, lr, 0, STEPS, extra) for lr in grid]
     had = tried(method, rows, extra)
@@ -146,7 +148,8 @@ def work(doc:str, pending:Callable, train:Callable, label:Callable=attrgetter("k
     args = p.parse_args()
     todo, done = pending()
     if args.pending:
-        for run in todo: print(f"pending: {label(run)}")
+        for run in todo:
+            print(f"pending: {label(run)}")
         print(f"{done} runs have finished, {len(todo)} are known to be pending")
         return
     while todo:
@@ -158,4 +161,5 @@ def work(doc:str, pending:Callable, train:Callable, label:Callable=attrgetter("k
 def train(todo:list[Run], jobs:int)->None:
     run_queue(todo[:jobs], SETTING, OUT, jobs)
 
-if __name__=="__main__": work(__doc__, pending, train)
+if __name__=="__main__":
+    work(__doc__, pending, train)

@@ -57,13 +57,15 @@ def stop_after_row(step:int)->None:
     plain = Metrics.on_row
     def on_row(self, trainer, row):
         plain(self, trainer, row)
-        if row["kind"]=="train" and row["step"]==step: stop()
+        if row["kind"]=="train" and row["step"]==step:
+            stop()
     Metrics.on_row = on_row
 
 def is_operation(event:str, args:tuple)->bool:
     "Check whether an audit event opens a file for writing, or makes, renames or removes one."
     writes = os.O_WRONLY|os.O_RDWR|os.O_CREAT
-    if event=="open": return bool((args[2] or 0) & writes)
+    if event=="open":
+        return bool((args[2] or 0) & writes)
     return event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove")
 
 def stop_before_operation(n:int, among:str)->None: # a part of the path
@@ -71,7 +73,8 @@ def stop_before_operation(n:int, among:str)->None: # a part of the path
     count = 0
     def hook(event, args):
         nonlocal count
-        if not is_operation(event, args) or among not in str(args[0]): return
+        if not is_operation(event, args) or among not in str(args[0]):
+            return
         count += 1
         if count==n: stop()
     sys.addaudithook(hook)
@@ -79,7 +82,8 @@ def stop_before_operation(n:int, among:str)->None: # a part of the path
 def stop_at(what:str, n:int)->None:
     "Stop after a row, before an operation in the run's folder, or before one of a save."
     if what=="row": stop_after_row(n)
-    else: stop_before_operation(n, dict(operation="cut/", saving="cut/model_")[what])
+    else:
+        stop_before_operation(n, dict(operation="cut/", saving="cut/model_")[what])
 
 def note_columns()->None:
     "Write which columns LoST keeps on this process."
@@ -115,7 +119,8 @@ def start_rank(cmd:str, rank:int, world:int, port:int, moment:tuple|None)->int: 
     flags.WAIT = 0 # torchrun is not there to end the others
     code = 1
     try: code = run_c4.main(shlex.split(cmd))
-    except BaseException: sys.excepthook(*sys.exc_info())
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -150,8 +155,10 @@ def job(
     pids = [start_rank(cmd, r, world, port, moment if r==rank else None) for r in range(world)]
     status = os.waitpid(pids[rank], os.WUNTRACED)[1]
     codes = {}
-    if os.WIFSTOPPED(status): end(pids, pids[rank], sig, delay)
-    else: codes[rank] = os.waitstatus_to_exitcode(status)
+    if os.WIFSTOPPED(status):
+        end(pids, pids[rank], sig, delay)
+    else:
+        codes[rank] = os.waitstatus_to_exitcode(status)
     return [codes[r] if r in codes else exit_code(pid) for r,pid in enumerate(pids)]
 
 def said(rank:int=0)->str: return Path(f"said.{rank}").read_text()
@@ -168,14 +175,16 @@ def write_texts(file:str, texts:Iterable[str])->None:
 
 def write_documents(readers:int)->None:
     "Write 1,300 short documents for each reader, in four shards."
-    if Path(f"docs{readers}.0.jsonl").exists(): return
+    if Path(f"docs{readers}.0.jsonl").exists():
+        return
     text = "\n".join(topics.values()).encode("ascii", "ignore").decode()
     rng, at, docs = random.Random(0), 0, []
     while len(docs) < 1300*readers:
         n = rng.randint(5, 57)
         docs.append(text[at:at+n])
         at += n
-    for i in range(4): write_texts(f"docs{readers}.{i}.jsonl", docs[i::4])
+    for i in range(4):
+        write_texts(f"docs{readers}.{i}.jsonl", docs[i::4])
     write_texts("val.jsonl", [text[-200*i-200:-200*i-1] for i in range(20)])
 
 def command(method:str, workers:int=0, packed:bool=True, processes:int=1, fsdp:bool=False)->str:
@@ -199,7 +208,8 @@ def files(folder:str)->list[str]:
 
 def find(tree:object, key:str)->list:
     "List the values of a key, at any depth."
-    if not isinstance(tree, (dict, list, tuple)): return []
+    if not isinstance(tree, (dict, list, tuple)):
+        return []
     parts = tree.values() if isinstance(tree, dict) else tree
     found = [v for part in parts for v in find(part, key)]
     return [*found, tree[key]] if isinstance(tree, dict) and key in tree else found
@@ -213,7 +223,8 @@ def place(folder:str)->str:
     return f"epoch {stream['epoch']+1}" + (", past its first block" if past else "")
 
 def clear(*folders:str)->None:
-    for folder in folders: shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 # The cases
 
@@ -251,7 +262,8 @@ def everywhere(method:str, processes:int=1, fsdp:bool=False, rank:int=0)->dict:
         resume = LATEST if Path("cut/run.lock").exists() else ""
         run(cmd+" --save_dir cut"+resume, processes)
         same = weights("cut", 4)==weights("whole", 4) and rows("cut")==rows("whole")
-        if not same or files("cut")!=files("whole"): other_ends.append(n)
+        if not same or files("cut")!=files("whole"):
+            other_ends.append(n)
         n += 1
     return dict(method=method, processes=processes, sharded=fsdp, rank=rank, operations=n-1,
                 another_end=other_ends)
@@ -312,7 +324,8 @@ def difference()->str:
     first,second = (load_file(f"{d}/model_6/model.safetensors") for d in ("whole", "new"))
     far = max((first[name]-second[name]).abs().max().item() for name in first)
     late = [r for r in rows("whole") if r["step"]>3]
-    if not far and rows("new")==late: return "the same weights and rows"
+    if not far and rows("new")==late:
+        return "the same weights and rows"
     return f"weights differ by {far:.0e} at most"
 
 # The studies
@@ -366,7 +379,9 @@ def main()->None:
         Path("tiny.json").write_text(json.dumps(TINY))
         result = STUDIES[study]()
         os.chdir(home)
-    if study in ("one", "stopped"): print(json.dumps(result))
-    else: write_json(OUT, read_json(OUT) | {study: result})
+    if study in ("one", "stopped"):
+        print(json.dumps(result))
+    else:
+        write_json(OUT, read_json(OUT) | {study: result})
 
 if __name__=="__main__": main()

@@ -119,7 +119,8 @@ def own_budget(name:str, width:int, rows:dict[int, list[dict]])->list[Once]:
     "List the run with 20 bytes for each parameter of the method's own."
     had = tried(name, width, rows)
     steps = budget(name, width)
-    if not had or steps==budget("dense", width): return []
+    if not had or steps==budget("dense", width):
+        return []
     method, extra, _ = LADDER[name]
     return [Once(method, best_rate(had), 0, steps, extra, width)]
 
@@ -156,4 +157,5 @@ def train(todo:list[Once], jobs:int)->None:
 def label(run:Once)->str:
     return f"width {run.width}, {run.key}"
 
-if __name__=="__main__": work(__doc__, pending, train, label)
+if __name__=="__main__":
+    work(__doc__, pending, train, label)

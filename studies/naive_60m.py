@@ -72,11 +72,13 @@ def train(name:str, args:argparse.Namespace, folder:Path, seconds:float)->bool: 
     resume = ["--continue_from", "latest"] if out.exists() else []
     argv = [*RUN_C4, *flags(name, args, folder), "--save_dir", str(out), *resume]
     process = subprocess.Popen(argv)
-    try: code = process.wait(timeout=max(1, seconds))
+    try:
+        code = process.wait(timeout=max(1, seconds))
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         code = process.wait()
-    if code not in (0, 128+signal.SIGTERM): raise SystemExit(code)
+    if code not in (0, 128+signal.SIGTERM):
+        raise SystemExit(code)
     return code==0
 
 @torch.no_grad()
@@ -131,7 +133,8 @@ def main()->None:
     prepare(text_source(TEXT.format("train")), load_tokenizer(T5), folder/"tokens", workers=2)
     done = {r["name"] for r in read_jsonl(args.rows)}
     for name in [n for n in METHODS if n not in done]:
-        if left()<=0 or not train(name, args, folder, left()): break
+        if left()<=0 or not train(name, args, folder, left()):
+            break
         append_jsonl(args.rows, score(name, args, folder), sync=True)
         done.add(name)
     print(f"{len(done)} of {len(METHODS)} runs have finished")

@@ -45,4 +45,5 @@ def pending()->tuple[list[Run], int]: return missing(OUT, queue)
 def train(todo:list[Run], jobs:int)->None:
     run_queue(todo[:jobs], SETTING, OUT, jobs)
 
-if __name__=="__main__": work(__doc__, pending, train)
+if __name__=="__main__":
+    work(__doc__, pending, train)

@@ -51,7 +51,8 @@ def runs(method:str, more:str, seeds:tuple, rows:list[dict])->list[Run]:
     complete = {r["lr"] for r in had}==rates
     if complete: rates |= {*next_rates(had)}
     found = [Run(name, lr, 0, STEPS, more) for lr in sorted(rates)]
-    if not complete or next_rates(had): return found
+    if not complete or next_rates(had):
+        return found
     return found + [Run(name, best_rate(had), seed, STEPS, more) for seed in seeds]
 
 def wanted(rows:list[dict])->list[Run]:
@@ -71,4 +72,5 @@ def pending()->tuple[list[Run], int]: return missing(OUT, wanted)
 def train(todo:list[Run], jobs:int)->None:
     run_queue(todo[:jobs], SETTING, OUT, jobs)
 
-if __name__=="__main__": work(__doc__, pending, train)
+if __name__=="__main__":
+    work(__doc__, pending, train)

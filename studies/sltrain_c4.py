@@ -24,6 +24,7 @@ def main()->None:
     best = best_rate([r for r in rows if not r["extra"] and r["seed"]==0])
     passes = [Run("sltrain", best, seed, LONG) for seed in SEEDS[:2]]
     rows += run_queue(passes, SETTING, OUT, jobs=2)
-    for r in rows: print(r["key"], r.get("loss", r.get("failed")))
+    for r in rows:
+        print(r["key"], r.get("loss", r.get("failed")))
 
 if __name__=="__main__": main()

@@ -48,7 +48,8 @@ def watch(run:Callable[[], int])->list[list]: # [update, bytes, handles]
         plain(self, trainer, row)
         if row["kind"]=="train" and row["step"]%EVERY==0:
             notes.append([row["step"], resident(), handles()])
-    with patch.object(Metrics, "on_row", on_row): code = run()
+    with patch.object(Metrics, "on_row", on_row):
+        code = run()
     if code: sys.exit(code)
     return notes
 

@@ -80,12 +80,14 @@ def imbalance(layer:LowRankLinear)->float:
 
 def weight_of(layer:nn.Module)->Tensor: # (out, in)
     "Return the W that a layer applies. CoLA has none: its derivative at 0, B A / 2, replaces it."
-    if isinstance(layer, CoLALinear): return (layer.B@layer.A)/2
+    if isinstance(layer, CoLALinear):
+        return (layer.B@layer.A)/2
     return layer.dense_weight() if isinstance(layer, LowRankLinear) else layer.weight
 
 def largest_rank(layer:nn.Module, full:int)->int:
     "Return the rank that W can have: that of the factors plus LoST's columns."
-    if not isinstance(layer, LowRankLinear): return full
+    if not isinstance(layer, LowRankLinear):
+        return full
     return min(full, layer.rank + len(getattr(layer, "columns", ())))
 
 def digits(x:float, n:int)->float:
