@@ -170,11 +170,14 @@ def _hash(path:str|Path)->str|None: # None: not a file, such as the name of a pa
     file = Path(path)/"config.json" if Path(path).is_dir() else Path(path)
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
 
-def _recipe(method:str)->dict: # the flags of a method, and the hash of its plugin's file
+def _recipe(method:str, extra:str)->dict: # its flags, and hashes of the files that flags name
     if method not in METHODS: return {}
     words = shlex.split(METHODS[method].flags)
     plugin = words[words.index("--plugin")+1] if "--plugin" in words else None
-    return dict(flags=join(words)) | (dict(plugin_hash=_hash(plugin)) if plugin else {})
+    named = [word.partition("=")[2] or word for word in shlex.split(extra)]
+    files = [found for name in named if (found := _hash(name))]
+    return (dict(flags=join(words)) | (dict(plugin_hash=_hash(plugin)) if plugin else {})
+            | (dict(extra_hash=files) if files else {}))
 
 # %% ../nbs/55_compare.ipynb #81557517
 def thin(
@@ -244,7 +247,7 @@ def run_queue(
     Raises `InputError` if the file's rows come from other data, another setting or other files."""
     queue = list(dict.fromkeys(queue))
     origin = dict(setting=asdict(setting), data=data_hash(setting), model_hash=_hash(setting.model))
-    recipes = {r.method: _recipe(r.method) for r in queue}
+    recipes = {run.key: _recipe(run.method, run.extra) for run in queue}
     rows = _rows_from(path, origin)
     todo = [run for run in queue if run.key not in rows]
     with ThreadPoolExecutor(jobs) as pool:
@@ -253,7 +256,7 @@ def run_queue(
         try:
             for future in _as_finished(futures, bar):
                 row = future.result()
-                row |= origin | recipes[row["method"]] | dict(jobs=jobs)
+                row |= origin | recipes[row["key"]] | dict(jobs=jobs)
                 append_jsonl(path, row, sync=True)
                 rows[row["key"]] = row
         finally:
@@ -265,7 +268,7 @@ def _rows_from(path:str|Path, origin:dict)->dict[str,dict]: # key -> row
     _cut_torn_line(Path(path))
     rows = {r["key"]: r for r in read_jsonl(path)}
     for key,row in rows.items():
-        now = origin | _recipe(row["method"])
+        now = origin | _recipe(row["method"], row["extra"])
         changed = [k for k,v in now.items() if row.get(k, v)!=v] # older rows have fewer hashes
         if changed:
             raise InputError(f"--out: {path} has rows of another setting, other data or edited "
