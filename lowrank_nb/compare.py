@@ -18,12 +18,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from shlex import join, quote
 from statistics import mean
 from typing import NamedTuple
 
+# %% ../nbs/55_compare.ipynb #962719c4
 from tqdm.auto import tqdm
 
 import lowrank_nb
@@ -168,14 +170,18 @@ def data_hash(
 # %% ../nbs/55_compare.ipynb #98bd8835
 def _hash(path:str|Path)->str|None: # None: not a file, such as the name of a packaged config
     file = Path(path)/"config.json" if Path(path).is_dir() else Path(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
+    return _hash_of_file(file, file.stat().st_mtime_ns) if file.is_file() else None
+
+@cache
+def _hash_of_file(file:Path, changed:int)->str: # changed: when, in ns, for the cache
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 def _recipe(method:str, extra:str)->dict: # its flags, and hashes of the files that flags name
     if method not in METHODS: return {}
     words = shlex.split(METHODS[method].flags)
     plugin = words[words.index("--plugin")+1] if "--plugin" in words else None
     named = [word.partition("=")[2] or word for word in shlex.split(extra)]
-    files = [found for name in named if (found := _hash(name))]
+    files = [found for name in named if (found := _hash(os.path.expanduser(name)))]
     return (dict(flags=join(words)) | (dict(plugin_hash=_hash(plugin)) if plugin else {})
             | (dict(extra_hash=files) if files else {}))
 
@@ -244,7 +250,8 @@ def run_queue(
     bar:bool=True,  # show progress on a terminal
 )->list[dict]:      # the rows of the queue, in its order
     """Train what has no row yet.
-    Raises `InputError` if the file's rows come from other data, another setting or other files."""
+    Raises `InputError` if the file's rows come from other data, another setting or other files, and
+    what `one_run` raises, once the runs that have begun are in the file."""
     queue = list(dict.fromkeys(queue))
     origin = dict(setting=asdict(setting), data=data_hash(setting), model_hash=_hash(setting.model))
     recipes = {run.key: _recipe(run.method, run.extra) for run in queue}
@@ -253,14 +260,10 @@ def run_queue(
     with ThreadPoolExecutor(jobs) as pool:
         threads = max(1, os.cpu_count()//jobs)
         futures = [pool.submit(one_run, run, setting, threads) for run in todo]
-        try:
-            for future in _as_finished(futures, bar):
-                row = future.result()
-                row |= origin | recipes[row["key"]] | dict(jobs=jobs)
-                append_jsonl(path, row, sync=True)
-                rows[row["key"]] = row
-        finally:
-            for future in futures: future.cancel() # no further run starts
+        for row in _rows_as_they_end(futures, bar):
+            row |= origin | recipes[row["key"]] | dict(jobs=jobs)
+            append_jsonl(path, row, sync=True)
+            rows[row["key"]] = row
     return [rows[run.key] for run in queue]
 
 # %% ../nbs/55_compare.ipynb #9d37e466
@@ -279,6 +282,22 @@ def _cut_torn_line(path:Path)->None: # a row that a crash left incomplete
     text = path.read_bytes() if path.is_file() else b""
     whole = text[:text.rfind(b"\n")+1]
     if whole!=text: path.write_bytes(whole)
+
+# %% ../nbs/55_compare.ipynb #9d37e467
+def _rows_as_they_end(futures:list[Future], bar:bool)->Iterator[dict]:
+    "Yield the rows of runs. After an error no further run starts; the others end before it counts."
+    error = None
+    try:
+        for future in _as_finished(futures, bar):
+            if future.cancelled(): continue
+            if not future.exception():
+                yield future.result()
+                continue
+            error = error or future.exception()
+            for other in futures: other.cancel()
+    finally:
+        for future in futures: future.cancel()
+    if error: raise error
 
 def _as_finished(futures:list[Future], bar:bool)->Iterator[Future]:
     hidden = not (bar and sys.stderr.isatty())

@@ -251,10 +251,12 @@ def export(
     _check_linear(checkpoint)
     try: return _write_plain(checkpoint, out)
     except (OSError, SafetensorError) as e:
-        if getattr(e, "errno", None) is None: # not of the file system
+        writing = "serializing" in str(e) and "deserializing" not in str(e)
+        if getattr(e, "errno", None) is None and not writing: # not of the file system
             raise InputError(f"DIR: cannot be read ({brief(e)}), got {checkpoint}; "
                              "expected a whole checkpoint") from None
-        raise InputError(f"OUT: cannot be written ({e.strerror}), got {out}; "
+        why = getattr(e, "strerror", None) or brief(e)
+        raise InputError(f"OUT: cannot be written ({why}), got {out}; "
                          "expected a new folder") from None
 
 # %% ../nbs/14_export.ipynb #05a60efe

@@ -60,7 +60,8 @@ class _Loader(yaml.SafeLoader):
         keys = [str(key.value).removeprefix("--") for key,_ in node.value]
         twice = next((key for key in keys if keys.count(key)>1), None)
         if twice: raise yaml.YAMLError(f"{twice} is there twice")
-        empty = next((key for key,(_,value) in zip(keys, node.value) if value.value==""), None)
+        empty = next((key for key,(_,value) in zip(keys, node.value)
+                      if value.value=="" and not value.style), None) # "" in quotes is a value
         if empty: raise yaml.YAMLError(f"{empty} has no value; null stands for the default")
         return super().construct_mapping(node, deep)
 

@@ -32,7 +32,8 @@ def _is_number(loss:float|None)->bool: # None: JSON has no NaN
     return loss is not None and math.isfinite(loss)
 
 # %% ../nbs/54_plots.ipynb #611f388b
-ORIGIN = "setting", "data", "model_hash", "plugin_hash", "flags" # of a row, as far as it has them
+# Keys of a row, as far as it has them
+ORIGIN = "setting", "data", "model_hash", "plugin_hash", "extra_hash", "flags"
 
 def check_origin(
     rows:Iterable[dict], # to be averaged
@@ -146,7 +147,7 @@ def draw_rates(
     for r in finished(rows):
         points.setdefault((r["method"], r["extra"]), []).append((r["lr"], r["loss"]))
     for (method,extra),line in points.items():
-        style = method_style(f"{method} {extra}".strip())
+        style = method_style(method)
         ax.plot(*zip(*sorted(line)), marker="o", mfc="none", label=f"{method} {extra}".strip(),
                 **style)
         ax.plot(*min(sorted(line), key=lambda point: point[1]), "o", color=style["color"])

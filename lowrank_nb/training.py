@@ -331,13 +331,14 @@ def weight_gradients(
     layers = {name: model.get_submodule(name) for name in names}
     frozen = [layer.weight for layer in layers.values() if not layer.weight.requires_grad]
     for weight in frozen: weight.requires_grad_(True)
-    Trainer(model, None, None, None, 0, process=alone, dtype=dtype).gradients(batches)
+    try: Trainer(model, None, None, None, 0, process=alone, dtype=dtype).gradients(batches)
+    finally:
+        for weight in frozen: weight.requires_grad_(False)
     grads = {}
     for name,layer in layers.items():
         found = layer.weight.grad # None: these batches did not reach the layer
         gradient = torch.zeros_like(layer.weight) if found is None else found*(own/total)
         if process.world>1: dist.all_reduce(gradient)
         grads[name] = gradient.T if isinstance(layer, Conv1D) else gradient
-    for weight in frozen: weight.requires_grad_(False)
     model.zero_grad()
     return grads
